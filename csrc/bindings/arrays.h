@@ -1,0 +1,94 @@
+// NumPy arrays at the border: dense views of what comes in, recycled memory for what goes out.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "../ops/message.h"
+#include "../ops/window.h"
+#include "../runtime/memory.h"
+
+namespace convnet::bindings {
+
+namespace py = pybind11;
+
+enum class Dtype { f32, f64 };
+
+// float32 or float64 (of either byte order); a TypeError otherwise.
+inline Dtype dtype_of(const py::array& a, const char* name) {
+  switch (a.dtype().num()) {
+    case py::detail::npy_api::NPY_FLOAT_:
+      return Dtype::f32;
+    case py::detail::npy_api::NPY_DOUBLE_:
+      return Dtype::f64;
+    default:
+      throw py::type_error(message(name, " must be float32 or float64, got ", std::string(py::str(a.dtype()))));
+  }
+}
+
+inline std::string shape_text(const py::array& a) { return std::string(py::str(py::tuple(a.attr("shape")))); }
+
+template <class T>
+using Dense = py::array_t<T, py::array::c_style>;
+
+// The array itself where it is dense, aligned and in native byte order, else a copy. Only its layout may differ: another
+// dtype is a TypeError.
+template <class T>
+Dense<T> dense_input(const py::array& a, const char* name) {
+  if (a.dtype().num() != py::dtype::num_of<T>())
+    throw py::type_error(message(name, " has dtype ", std::string(py::str(a.dtype())), ", expected ",
+                                 std::string(py::str(py::dtype::of<T>()))));
+  constexpr int dense = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  PyObject* result = py::detail::npy_api::get().PyArray_FromAny_(a.ptr(), py::dtype::of<T>().release().ptr(), 0, 0, dense, nullptr);
+  if (!result) throw py::error_already_set();
+  return py::reinterpret_steal<Dense<T>>(result);
+}
+
+template <class T>
+Dense<T> dense_input(const py::array& a, const char* name, const char* op, py::ssize_t rank) {
+  require(a.ndim() == rank, op, ": ", name, " must have ", rank, " dimensions, got shape ", shape_text(a));
+  return dense_input<T>(a, name);
+}
+
+inline Shape4 shape4(const std::vector<std::int64_t>& shape, const char* name, const char* op) {
+  require(shape.size() == 4, op, ": ", name, " must have 4 dimensions, got ", shape.size());
+  return {shape[0], shape[1], shape[2], shape[3]};
+}
+
+inline Shape4 shape4(const py::array& a, const char* name, const char* op) {
+  require(a.ndim() == 4, op, ": ", name, " must have 4 dimensions (", name[0] == 'w' ? "C_out, C_in/groups, kH, kW" : "N, C, H, W",
+          "), got shape ", shape_text(a));
+  return {a.shape(0), a.shape(1), a.shape(2), a.shape(3)};
+}
+
+inline void require_shape(const py::array& a, const std::vector<std::int64_t>& expected, const char* name, const char* op) {
+  bool same = std::size_t(a.ndim()) == expected.size();
+  for (std::size_t i = 0; same && i < expected.size(); ++i) same = a.shape(py::ssize_t(i)) == expected[i];
+  require(same, op, ": ", name, " has shape ", shape_text(a), ", expected ", std::string(py::str(py::tuple(py::cast(expected)))));
+}
+
+inline std::vector<std::int64_t> as_vector(const Shape4& s) { return {s.begin(), s.end()}; }
+
+// An array in a block that returns to the cache with its last reference.
+template <class T>
+py::array_t<T> output(const std::vector<std::int64_t>& shape) {
+  std::size_t count = 1;
+  for (std::int64_t extent : shape) count *= std::size_t(extent);
+  void* block = acquire_block(count * sizeof(T));
+  py::capsule owner(block, [](void* b) { release_block(b); });
+  return py::array_t<T>(shape, static_cast<T*>(block), owner);
+}
+
+// Calls body with a value of the element type.
+template <class Body>
+auto with_dtype(const py::array& a, const char* name, Body&& body) {
+  return dtype_of(a, name) == Dtype::f32 ? body(float{}) : body(double{});
+}
+
+}  // namespace convnet::bindings

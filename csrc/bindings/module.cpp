@@ -1,0 +1,458 @@
+// The Python face of the operations. Every function does the same five things: settle the dtype, check the shape, make
+// the output, release the GIL, make one call.
+#include <pybind11/stl.h>
+
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "../kernels/kernels.h"
+#include "../ops/activations.h"
+#include "../ops/conv2d.h"
+#include "../ops/gemm.h"
+#include "../ops/pool2d.h"
+#include "../runtime/parallel.h"
+#include "arrays.h"
+
+namespace convnet::bindings {
+namespace {
+
+using OptionalArray = std::optional<py::array>;
+using Needs = std::array<bool, 3>;
+using NoGil = py::gil_scoped_release;
+
+template <class T>
+const T* data_or_null(const std::optional<Dense<T>>& a) {
+  return a ? a->data() : nullptr;
+}
+
+template <class T>
+std::optional<Dense<T>> optional_vector(const OptionalArray& a, std::int64_t size, const char* name, const char* op) {
+  if (!a) return std::nullopt;
+  require_shape(*a, {size}, name, op);
+  return dense_input<T>(*a, name);
+}
+
+template <class T>
+py::array_t<T> output_or(const OptionalArray& out, const Shape4& shape, const char* op) {
+  if (!out) return output<T>(as_vector(shape));
+  require_shape(*out, as_vector(shape), "out", op);
+  require(out->writeable() && py::isinstance<Dense<T>>(*out), op, ": out must be a writable C-contiguous array of x's dtype");
+  return py::reinterpret_borrow<py::array_t<T>>(*out);
+}
+
+// ---------------------------------------------------------------- convolution
+
+py::array conv2d(const py::array& x, const py::array& weight, const OptionalArray& bias, Pair stride, Padding padding, Pair dilation,
+                 std::int64_t groups, bool relu, const std::string& algorithm, const OptionalArray& out) {
+  return with_dtype(x, "x", [&](auto t) -> py::array {
+    using T = decltype(t);
+    const Conv2dShape shape(shape4(x, "x", "conv2d"), shape4(weight, "weight", "conv2d"), stride, padding, dilation, groups);
+    const auto xs = dense_input<T>(x, "x");
+    const auto ws = dense_input<T>(weight, "weight");
+    const auto bs = optional_vector<T>(bias, shape.c_out, "bias", "conv2d");
+    const Algorithm how = algorithm_named(algorithm.c_str());
+    auto y = output_or<T>(out, shape.y(), "conv2d");
+    T* const to = y.mutable_data();
+    {
+      NoGil release;
+      convnet::conv2d<T>(shape, how, xs.data(), ws.data(), data_or_null(bs), relu, to);
+    }
+    return y;
+  });
+}
+
+py::tuple conv2d_backward(const py::array& dy, const py::array& x, const py::array& weight, Pair stride, Padding padding,
+                          Pair dilation, std::int64_t groups, Needs needs) {
+  return with_dtype(x, "x", [&](auto t) -> py::tuple {
+    using T = decltype(t);
+    const char* op = "conv2d_backward";
+    const Conv2dShape shape(shape4(x, "x", op), shape4(weight, "weight", op), stride, padding, dilation, groups, op);
+    require_shape(dy, as_vector(shape.y()), "dy", op);
+    const auto dys = dense_input<T>(dy, "dy");
+    const auto xs = dense_input<T>(x, "x");
+    const auto ws = dense_input<T>(weight, "weight");
+    py::object dx = py::none(), dw = py::none(), db = py::none();
+    T *dx_data = nullptr, *dw_data = nullptr, *db_data = nullptr;
+    const auto want = [](py::object& into, py::array_t<T> a) {
+      T* data = a.mutable_data();
+      into = std::move(a);
+      return data;
+    };
+    if (needs[0]) dx_data = want(dx, output<T>(as_vector(shape.x())));
+    if (needs[1]) dw_data = want(dw, output<T>(as_vector(shape.weight())));
+    if (needs[2]) db_data = want(db, output<T>({shape.c_out}));
+    {
+      NoGil release;
+      if (dx_data) conv2d_backward_input<T>(shape, dys.data(), ws.data(), dx_data);
+      if (dw_data) conv2d_backward_weight<T>(shape, dys.data(), xs.data(), dw_data);
+      if (db_data) conv2d_backward_bias<T>(shape, dys.data(), db_data);
+    }
+    return py::make_tuple(dx, dw, db);
+  });
+}
+
+// Weights copied once, and packed once for each of the last few shapes of x.
+class Conv2dPlan {
+ public:
+  Conv2dPlan(const py::array& weight, const OptionalArray& bias, Pair stride, Padding padding, Pair dilation, std::int64_t groups,
+             bool relu, const std::string& algorithm)
+      : stride_(stride), padding_(padding), dilation_(dilation), groups_(groups), relu_(relu), algorithm_(algorithm_named(algorithm.c_str())) {
+    shape4(weight, "weight", "Conv2dPlan");
+    with_dtype(weight, "weight", [&](auto t) {
+      using T = decltype(t);
+      weight_ = dense_input<T>(weight, "weight").attr("copy")();
+      if (const auto b = optional_vector<T>(bias, weight.shape(0), "bias", "Conv2dPlan")) bias_ = b->attr("copy")();
+    });
+  }
+
+  py::array operator()(const py::array& x, const OptionalArray& out) {
+    return with_dtype(weight_, "weight", [&](auto t) -> py::array {
+      using T = decltype(t);
+      const Conv2dShape shape(shape4(x, "x", "Conv2dPlan"), shape4(weight_, "weight", "Conv2dPlan"), stride_, padding_, dilation_, groups_,
+                              "Conv2dPlan");
+      const auto xs = dense_input<T>(x, "x");
+      auto y = output_or<T>(out, shape.y(), "Conv2dPlan");
+      T* const to = y.mutable_data();
+      const T* const weight = static_cast<const T*>(weight_.data());
+      const T* const bias = bias_ ? static_cast<const T*>(bias_->data()) : nullptr;
+      {
+        NoGil release;
+        packed<T>(shape, weight)->run(xs.data(), bias, relu_, to);
+      }
+      return y;
+    });
+  }
+
+ private:
+  template <class T>
+  using Packed = std::map<Shape4, std::shared_ptr<const PackedConv2d<T>>>;
+
+  template <class T>
+  Packed<T>& packed_by_shape() {
+    if constexpr (std::is_same_v<T, float>)
+      return packed_f32_;
+    else
+      return packed_f64_;
+  }
+
+  template <class T>
+  std::shared_ptr<const PackedConv2d<T>> packed(const Conv2dShape& shape, const T* weight) {
+    constexpr std::size_t most = 4;
+    std::lock_guard guard(lock_);
+    auto& known = packed_by_shape<T>();
+    auto& entry = known[shape.x()];
+    if (!entry) {
+      std::shared_ptr<const PackedConv2d<T>> made = pack_conv2d(shape, algorithm_, weight);
+      if (known.size() > most) known.clear();
+      known[shape.x()] = made;
+      return made;
+    }
+    return entry;
+  }
+
+  py::array weight_;
+  OptionalArray bias_;
+  Pair stride_;
+  Padding padding_;
+  Pair dilation_;
+  std::int64_t groups_;
+  bool relu_;
+  Algorithm algorithm_;
+  std::mutex lock_;
+  Packed<float> packed_f32_;
+  Packed<double> packed_f64_;
+};
+
+// ---------------------------------------------------------------- pooling
+
+py::object max_pool(const py::array& x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode, bool with_indices) {
+  return with_dtype(x, "x", [&](auto t) -> py::object {
+    using T = decltype(t);
+    const Pool2dShape shape(shape4(x, "x", "max_pool2d"), kernel, stride, padding, dilation, ceil_mode, "max_pool2d");
+    const auto xs = dense_input<T>(x, "x");
+    auto y = output<T>(as_vector(shape.y()));
+    std::optional<py::array_t<std::int64_t>> indices;
+    if (with_indices) indices = output<std::int64_t>(as_vector(shape.y()));
+    T* const to = y.mutable_data();
+    std::int64_t* const places = indices ? indices->mutable_data() : nullptr;
+    {
+      NoGil release;
+      max_pool2d<T>(shape, xs.data(), to, places);
+    }
+    if (indices) return py::make_tuple(y, *indices);
+    return y;
+  });
+}
+
+py::array max_pool_backward(const py::array& dy, const py::array& indices, const std::vector<std::int64_t>& x_shape, Pair kernel,
+                            Pair stride, Padding padding, Pair dilation, bool ceil_mode) {
+  return with_dtype(dy, "dy", [&](auto t) -> py::array {
+    using T = decltype(t);
+    const char* op = "max_pool2d_backward";
+    const Pool2dShape shape(shape4(x_shape, "input_shape", op), kernel, stride, padding, dilation, ceil_mode, op);
+    require_shape(dy, as_vector(shape.y()), "dy", op);
+    require_shape(indices, as_vector(shape.y()), "indices", op);
+    const auto dys = dense_input<T>(dy, "dy");
+    const auto places = dense_input<std::int64_t>(indices, "indices");
+    auto dx = output<T>(as_vector(shape.x()));
+    T* const to = dx.mutable_data();
+    {
+      NoGil release;
+      max_pool2d_backward<T>(shape, dys.data(), places.data(), to);
+    }
+    return dx;
+  });
+}
+
+py::array avg_pool(const py::array& x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode, bool count_include_pad) {
+  return with_dtype(x, "x", [&](auto t) -> py::array {
+    using T = decltype(t);
+    const Pool2dShape shape(shape4(x, "x", "avg_pool2d"), kernel, stride, padding, dilation, ceil_mode, "avg_pool2d");
+    const auto xs = dense_input<T>(x, "x");
+    auto y = output<T>(as_vector(shape.y()));
+    T* const to = y.mutable_data();
+    {
+      NoGil release;
+      avg_pool2d<T>(shape, count_include_pad, xs.data(), to);
+    }
+    return y;
+  });
+}
+
+py::array avg_pool_backward(const py::array& dy, const std::vector<std::int64_t>& x_shape, Pair kernel, Pair stride, Padding padding,
+                            Pair dilation, bool ceil_mode, bool count_include_pad) {
+  return with_dtype(dy, "dy", [&](auto t) -> py::array {
+    using T = decltype(t);
+    const char* op = "avg_pool2d_backward";
+    const Pool2dShape shape(shape4(x_shape, "input_shape", op), kernel, stride, padding, dilation, ceil_mode, op);
+    require_shape(dy, as_vector(shape.y()), "dy", op);
+    const auto dys = dense_input<T>(dy, "dy");
+    auto dx = output<T>(as_vector(shape.x()));
+    T* const to = dx.mutable_data();
+    {
+      NoGil release;
+      avg_pool2d_backward<T>(shape, count_include_pad, dys.data(), to);
+    }
+    return dx;
+  });
+}
+
+// ---------------------------------------------------------------- matrix products
+
+py::array gemm(const py::array& a, const py::array& b, const OptionalArray& c, double alpha, double beta, bool trans_a, bool trans_b) {
+  return with_dtype(a, "a", [&](auto t) -> py::array {
+    using T = decltype(t);
+    const auto as = dense_input<T>(a, "a", "gemm", 2);
+    const auto bs = dense_input<T>(b, "b", "gemm", 2);
+    const std::int64_t a_columns = as.shape(1), b_columns = bs.shape(1);
+    const std::int64_t m = as.shape(trans_a ? 1 : 0), k = as.shape(trans_a ? 0 : 1), n = bs.shape(trans_b ? 0 : 1);
+    require(bs.shape(trans_b ? 1 : 0) == k, "gemm: the inner sizes differ, ", k, " and ", bs.shape(trans_b ? 1 : 0), "; a ", shape_text(a),
+            trans_a ? " transposed" : "", ", b ", shape_text(b), trans_b ? " transposed" : "");
+    checked_size({m, n, 1, 1}, "gemm", "the output");
+    std::optional<Dense<T>> cs;
+    if (c) {
+      require_shape(*c, {m, n}, "c", "gemm");
+      cs = dense_input<T>(*c, "c");
+    }
+    auto y = output<T>({m, n});
+    T* const to = y.mutable_data();
+    {
+      NoGil release;
+      const Matrix<T> left = trans_a ? Matrix<T>{as.data(), 1, a_columns} : Matrix<T>{as.data(), a_columns, 1};
+      const Matrix<T> right = trans_b ? Matrix<T>{bs.data(), 1, b_columns} : Matrix<T>{bs.data(), b_columns, 1};
+      convnet::gemm<T>(m, n, k, left, right, false, false, to);
+      if (cs || alpha != 1.0) scale_and_add<T>(m * n, T(alpha), T(beta), data_or_null(cs), to);
+    }
+    return y;
+  });
+}
+
+py::array dense(const py::array& x, const py::array& weight, const OptionalArray& bias, bool relu) {
+  return with_dtype(x, "x", [&](auto t) -> py::array {
+    using T = decltype(t);
+    const auto xs = dense_input<T>(x, "x", "dense", 2);
+    const auto ws = dense_input<T>(weight, "weight", "dense", 2);
+    const std::int64_t m = xs.shape(0), in = xs.shape(1), out = ws.shape(1);
+    require(ws.shape(0) == in, "dense: x has ", in, " features but weight expects ", ws.shape(0), "; x ", shape_text(x), ", weight ",
+            shape_text(weight));
+    const auto bs = optional_vector<T>(bias, out, "bias", "dense");
+    checked_size({m, out, 1, 1}, "dense", "the output");
+    auto y = output<T>({m, out});
+    T* const to = y.mutable_data();
+    {
+      NoGil release;
+      convnet::dense<T>(m, in, out, xs.data(), ws.data(), data_or_null(bs), relu, to);
+    }
+    return y;
+  });
+}
+
+py::tuple dense_backward(const py::array& dy, const py::array& x, const py::array& weight, Needs needs) {
+  return with_dtype(x, "x", [&](auto t) -> py::tuple {
+    using T = decltype(t);
+    const auto xs = dense_input<T>(x, "x", "dense_backward", 2);
+    const auto ws = dense_input<T>(weight, "weight", "dense_backward", 2);
+    const std::int64_t m = xs.shape(0), in = xs.shape(1), out = ws.shape(1);
+    require(ws.shape(0) == in, "dense_backward: x has ", in, " features but weight expects ", ws.shape(0), "; x ", shape_text(x),
+            ", weight ", shape_text(weight));
+    require_shape(dy, {m, out}, "dy", "dense_backward");
+    const auto dys = dense_input<T>(dy, "dy");
+    std::optional<py::array_t<T>> dx, dw, db;
+    if (needs[0]) dx = output<T>({m, in});
+    if (needs[1]) dw = output<T>({in, out});
+    if (needs[2]) db = output<T>({out});
+    T* const dx_data = dx ? dx->mutable_data() : nullptr;
+    T* const dw_data = dw ? dw->mutable_data() : nullptr;
+    T* const db_data = db ? db->mutable_data() : nullptr;
+    {
+      NoGil release;
+      convnet::dense_backward<T>(m, in, out, dys.data(), xs.data(), ws.data(), dx_data, dw_data, db_data);
+    }
+    return py::make_tuple(dx, dw, db);
+  });
+}
+
+// ---------------------------------------------------------------- activations and loss
+
+std::vector<std::int64_t> shape_of(const py::array& a) { return {a.shape(), a.shape() + a.ndim()}; }
+
+py::array relu(const py::array& x) {
+  return with_dtype(x, "x", [&](auto t) -> py::array {
+    using T = decltype(t);
+    const auto xs = dense_input<T>(x, "x");
+    auto y = output<T>(shape_of(x));
+    T* const to = y.mutable_data();
+    {
+      NoGil release;
+      convnet::relu<T>(xs.data(), xs.size(), to);
+    }
+    return y;
+  });
+}
+
+py::array relu_backward(const py::array& dy, const py::array& x) {
+  return with_dtype(x, "x", [&](auto t) -> py::array {
+    using T = decltype(t);
+    require_shape(dy, shape_of(x), "dy", "relu_backward");
+    const auto dys = dense_input<T>(dy, "dy");
+    const auto xs = dense_input<T>(x, "x");
+    auto dx = output<T>(shape_of(x));
+    T* const to = dx.mutable_data();
+    {
+      NoGil release;
+      convnet::relu_backward<T>(dys.data(), xs.data(), xs.size(), to);
+    }
+    return dx;
+  });
+}
+
+py::tuple softmax_cross_entropy(const py::array& logits, const py::array& labels) {
+  return with_dtype(logits, "logits", [&](auto t) -> py::tuple {
+    using T = decltype(t);
+    const char* op = "softmax_cross_entropy";
+    const auto ls = dense_input<T>(logits, "logits", op, 2);
+    require_shape(labels, {ls.shape(0)}, "labels", op);
+    const auto classes = dense_input<std::int64_t>(labels, "labels");
+    auto dlogits = output<T>({ls.shape(0), ls.shape(1)});
+    const std::int64_t n = ls.shape(0), count = ls.shape(1);
+    T* const to = dlogits.mutable_data();
+    double loss;
+    {
+      NoGil release;
+      loss = convnet::softmax_cross_entropy<T>(n, count, ls.data(), classes.data(), to);
+    }
+    return py::make_tuple(loss, dlogits);
+  });
+}
+
+py::dict build_info() {
+  py::list built;
+  for (const char* const* name = isas(); *name; ++name) built.append(*name);
+  py::dict info;
+  info["version"] = CONVNET_VERSION;
+  info["compiler"] = CONVNET_COMPILER;
+  info["isa"] = isa_in_use();
+  info["isas"] = built;
+  info["threads"] = num_threads();
+  info["threading"] = threading();
+  info["openmp"] = std::string(threading()) == "openmp";
+  return info;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The compiled core: see _core.pyi for the contract.";
+  m.attr("__version__") = CONVNET_VERSION;
+  isa_in_use();  // a CONVNET_ISA that cannot be served fails the import, not the first call
+
+  py::class_<Conv2dShape>(m, "Conv2dShape")
+      .def(py::init([](const std::vector<std::int64_t>& x, const std::vector<std::int64_t>& weight, Pair stride, Padding padding,
+                       Pair dilation, std::int64_t groups, const std::string& op) {
+             return Conv2dShape(shape4(x, "x", op.c_str()), shape4(weight, "weight", op.c_str()), stride, padding, dilation, groups,
+                                op.c_str());
+           }),
+           py::arg("x"), py::arg("weight"), py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
+           py::arg("op") = "conv2d")
+      .def_property_readonly("x", [](const Conv2dShape& s) { return py::tuple(py::cast(s.x())); })
+      .def_property_readonly("weight", [](const Conv2dShape& s) { return py::tuple(py::cast(s.weight())); })
+      .def_property_readonly("y", [](const Conv2dShape& s) { return py::tuple(py::cast(s.y())); })
+      .def_property_readonly("stride", [](const Conv2dShape& s) { return py::make_tuple(s.stride_h, s.stride_w); })
+      .def_property_readonly("padding", [](const Conv2dShape& s) { return py::make_tuple(s.pad_top, s.pad_bottom, s.pad_left, s.pad_right); })
+      .def_property_readonly("dilation", [](const Conv2dShape& s) { return py::make_tuple(s.dilation_h, s.dilation_w); })
+      .def_property_readonly("groups", [](const Conv2dShape& s) { return s.groups; })
+      .def_property_readonly("macs", [](const Conv2dShape& s) { return py::int_(py::float_(s.macs())); });
+
+  py::class_<Pool2dShape>(m, "Pool2dShape")
+      .def(py::init([](const std::vector<std::int64_t>& x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode,
+                       const std::string& op) {
+             return Pool2dShape(shape4(x, "x", op.c_str()), kernel, stride, padding, dilation, ceil_mode, op.c_str());
+           }),
+           py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"),
+           py::arg("op") = "max_pool2d")
+      .def_property_readonly("x", [](const Pool2dShape& s) { return py::tuple(py::cast(s.x())); })
+      .def_property_readonly("y", [](const Pool2dShape& s) { return py::tuple(py::cast(s.y())); })
+      .def_property_readonly("kernel", [](const Pool2dShape& s) { return py::make_tuple(s.k_h, s.k_w); })
+      .def_property_readonly("stride", [](const Pool2dShape& s) { return py::make_tuple(s.stride_h, s.stride_w); })
+      .def_property_readonly("padding", [](const Pool2dShape& s) { return py::make_tuple(s.pad_top, s.pad_bottom, s.pad_left, s.pad_right); })
+      .def_property_readonly("dilation", [](const Pool2dShape& s) { return py::make_tuple(s.dilation_h, s.dilation_w); });
+
+  py::class_<Conv2dPlan>(m, "Conv2dPlan")
+      .def(py::init<const py::array&, const OptionalArray&, Pair, Padding, Pair, std::int64_t, bool, const std::string&>(),
+           py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
+           py::arg("relu"), py::arg("algorithm"))
+      .def("__call__", &Conv2dPlan::operator(), py::arg("x"), py::arg("out") = py::none());
+
+  m.def("conv2d", &conv2d, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
+        py::arg("groups"), py::arg("relu"), py::arg("algorithm"), py::arg("out"));
+  m.def("conv2d_backward", &conv2d_backward, py::arg("dy"), py::arg("x"), py::arg("weight"), py::arg("stride"), py::arg("padding"),
+        py::arg("dilation"), py::arg("groups"), py::arg("needs"));
+  const auto max_pool_arguments = [](bool with_indices) {
+    return [with_indices](const py::array& x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode) {
+      return max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_indices);
+    };
+  };
+  m.def("max_pool2d", max_pool_arguments(false), py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
+        py::arg("dilation"), py::arg("ceil_mode"));
+  m.def("max_pool2d_with_indices", max_pool_arguments(true), py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
+        py::arg("dilation"), py::arg("ceil_mode"));
+  m.def("max_pool2d_backward", &max_pool_backward, py::arg("dy"), py::arg("indices"), py::arg("x_shape"), py::arg("kernel"),
+        py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"));
+  m.def("avg_pool2d", &avg_pool, py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
+        py::arg("ceil_mode"), py::arg("count_include_pad"));
+  m.def("avg_pool2d_backward", &avg_pool_backward, py::arg("dy"), py::arg("x_shape"), py::arg("kernel"), py::arg("stride"),
+        py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"), py::arg("count_include_pad"));
+  m.def("gemm", &gemm, py::arg("a"), py::arg("b"), py::arg("c"), py::arg("alpha"), py::arg("beta"), py::arg("trans_a"),
+        py::arg("trans_b"));
+  m.def("dense", &dense, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("relu"));
+  m.def("dense_backward", &dense_backward, py::arg("dy"), py::arg("x"), py::arg("weight"), py::arg("needs"));
+  m.def("relu", &relu, py::arg("x"));
+  m.def("relu_backward", &relu_backward, py::arg("dy"), py::arg("x"));
+  m.def("softmax_cross_entropy", &softmax_cross_entropy, py::arg("logits"), py::arg("labels"));
+  m.def("set_num_threads", &set_num_threads, py::arg("n"));
+  m.def("get_num_threads", &num_threads);
+  m.def("build_info", &build_info);
+}
+
+}  // namespace convnet::bindings

@@ -1,0 +1,46 @@
+// One instruction set's table. Compiled once for each, with CONVNET_ISA naming it; everything but the table itself
+// has internal linkage, so that no linker can put this unit's code where an older processor runs it.
+#include "elementwise.h"
+#include "kernels.h"
+#include "tile.h"
+
+namespace convnet {
+namespace {
+
+template <class T>
+Kernels<T> make() {
+  Kernels<T> table = {};
+  table.lanes = kLanes<T>;
+  table.most_rows[1] = tallest<1>();
+  table.most_rows[2] = tallest<2>();
+  table.most_rows[3] = tallest<3>();
+  table.most_rows[4] = tallest<4>();
+  add_tiles<T, 1, 1>(table);
+  add_tiles<T, 1, 2>(table);
+  add_tiles<T, 1, 3>(table);
+  add_tiles<T, 1, 4>(table);
+  table.place = place<T>;
+  table.gather = gather<T>;
+  table.transpose = transpose<T>;
+  table.sum = sum<T>;
+  table.relu = relu<T>;
+  table.relu_backward = relu_backward<T>;
+  table.axpby = axpby<T>;
+  return table;
+}
+
+}  // namespace
+
+#define CONVNET_TEXT_(name) #name
+#define CONVNET_TEXT(name) CONVNET_TEXT_(name)
+#define CONVNET_TABLE_(name) isa_table_##name
+#define CONVNET_TABLE(name) CONVNET_TABLE_(name)
+
+// The unit's one symbol.
+void CONVNET_TABLE(CONVNET_ISA)(IsaTable& table) {
+  table.name = CONVNET_TEXT(CONVNET_ISA);
+  table.f32 = make<float>();
+  table.f64 = make<double>();
+}
+
+}  // namespace convnet

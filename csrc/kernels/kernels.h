@@ -1,0 +1,79 @@
+// The table of kernels: how one tile, row or plane is computed with vectors. Each instruction set fills one table
+// (isa.cpp compiled with its flags); select.cpp picks the table at import. README.md explains the tile.
+#pragma once
+
+#include <cstdint>
+
+namespace convnet {
+
+constexpr int kMostRows = 24;    // the tallest tile of any instruction set
+constexpr int kMostVectors = 4;  // the widest
+
+// One tile of a product: c[i][j] (+)= sum over channels p and taps t of a[(p·taps + t)][i] · b[p·channel_stride + tap_offset[t] + j]
+// for i < rows, j < vectors·lanes. A plain matrix product has one tap at offset 0. Terms are added in this order.
+template <class T>
+struct Tile {
+  const T* a;  // packed: `rows` values a term
+  const T* b;
+  std::int64_t channels, channel_stride;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  T* c;
+  std::int64_t c_stride;  // from row to row
+  bool add;               // to what c holds
+  const T* bias;          // one a row, or null
+  bool relu;              // after everything
+};
+
+// Where the lanes of a finished tile go. The tile's columns are positions first, first + 1, ... of a grid of `pitch`
+// columns, of which the first `columns` of each row are real; position p is y[p / pitch · y_row + p % pitch · y_column].
+template <class T>
+struct Placement {
+  const T* c;
+  std::int64_t c_stride;
+  int rows;
+  std::int64_t first, count;
+  std::int64_t pitch, columns;
+  T* y;
+  std::int64_t y_plane;  // from row of the tile to row of the tile
+  std::int64_t y_row, y_column;
+};
+
+template <class T>
+struct Kernels {
+  int lanes;
+  int most_rows[kMostVectors + 1];  // the tallest tile of so many vectors that stays in registers
+  void (*tile[kMostRows + 1][kMostVectors + 1])(const Tile<T>&);
+  void (*place)(const Placement<T>&);
+
+  // y[i] = x[i · step] for i < count
+  void (*gather)(const T* x, std::int64_t step, std::int64_t count, T* y);
+  // y[j][i] = x[i][j] for i < rows, j < columns
+  void (*transpose)(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
+                    std::int64_t y_stride);
+  T (*sum)(const T* x, std::int64_t count);
+  void (*relu)(const T* x, std::int64_t count, T* y);
+  void (*relu_backward)(const T* dy, const T* x, std::int64_t count, T* dx);
+  void (*axpby)(T a, const T* x, T b, const T* y, std::int64_t count, T* z);  // z = a·x + b·y
+
+};
+
+struct IsaTable {
+  const char* name;
+  Kernels<float> f32;
+  Kernels<double> f64;
+};
+
+// The table in use, for one dtype.
+template <class T>
+const Kernels<T>& kernels();
+template <>
+const Kernels<float>& kernels<float>();
+template <>
+const Kernels<double>& kernels<double>();
+
+const char* isa_in_use();
+// The names of all built tables this processor can run, slowest first; ends with a null.
+const char* const* isas();
+
+}  // namespace convnet

@@ -1,0 +1,114 @@
+// Vectors of the width this translation unit is compiled for, in GCC's and Clang's vector extensions.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace convnet {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+constexpr int kRegisters = 32;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+constexpr int kRegisters = 16;
+#else
+constexpr int kVectorBytes = 16;
+#if defined(__aarch64__)
+constexpr int kRegisters = 32;
+#else
+constexpr int kRegisters = 16;
+#endif
+#endif
+
+template <class T>
+struct VecOf;
+template <>
+struct VecOf<float> {
+  typedef float type __attribute__((vector_size(kVectorBytes)));
+  typedef float loose __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+};
+template <>
+struct VecOf<double> {
+  typedef double type __attribute__((vector_size(kVectorBytes)));
+  typedef double loose __attribute__((vector_size(kVectorBytes), aligned(8), may_alias));
+};
+
+template <class T>
+using Vec = typename VecOf<T>::type;
+
+template <class T>
+constexpr int kLanes = kVectorBytes / int(sizeof(T));
+
+template <class T>
+inline Vec<T> load(const T* p) {
+  return *reinterpret_cast<const typename VecOf<T>::loose*>(p);
+}
+
+template <class T>
+inline void store(T* p, Vec<T> v) {
+  *reinterpret_cast<typename VecOf<T>::loose*>(p) = v;
+}
+
+// The first `count` lanes, 0 < count <= lanes; the others are zero, and not read.
+template <class T>
+inline Vec<T> load_first(const T* p, std::int64_t count) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    return _mm512_maskz_loadu_ps(__mmask16((1u << count) - 1), p);
+  else
+    return _mm512_maskz_loadu_pd(__mmask8((1u << count) - 1), p);
+#else
+  T lanes[kLanes<T>] = {};
+  __builtin_memcpy(lanes, p, std::size_t(count) * sizeof(T));
+  return load(lanes);
+#endif
+}
+
+template <class T>
+inline void store_first(T* p, Vec<T> v, std::int64_t count) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    _mm512_mask_storeu_ps(p, __mmask16((1u << count) - 1), v);
+  else
+    _mm512_mask_storeu_pd(p, __mmask8((1u << count) - 1), v);
+#else
+  T lanes[kLanes<T>];
+  store(lanes, v);
+  __builtin_memcpy(p, lanes, std::size_t(count) * sizeof(T));
+#endif
+}
+
+// Runs body(i, load, store) over [0, count) a vector at a time, the last one partial.
+template <class T, class Body>
+inline void for_vectors(std::int64_t count, Body&& body) {
+  std::int64_t i = 0;
+  for (; i + kLanes<T> <= count; i += kLanes<T>) body(i, std::int64_t{kLanes<T>});
+  if (i < count) body(i, count - i);
+}
+
+template <class T>
+inline Vec<T> load_upto(const T* p, std::int64_t count) {
+  return count == kLanes<T> ? load(p) : load_first(p, count);
+}
+
+template <class T>
+inline void store_upto(T* p, Vec<T> v, std::int64_t count) {
+  if (count == kLanes<T>)
+    store(p, v);
+  else
+    store_first(p, v, count);
+}
+
+// Zero where v <= 0; NaN stays.
+template <class T>
+inline Vec<T> positive_part(Vec<T> v) {
+  return v <= 0 ? Vec<T>{} : v;
+}
+
+}  // namespace
+}  // namespace convnet

@@ -1,0 +1,163 @@
+#include "conv2d.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "../kernels/kernels.h"
+#include "../runtime/memory.h"
+#include "../runtime/parallel.h"
+#include "correlation.h"
+#include "message.h"
+
+namespace convnet {
+namespace {
+
+// Forward as a correlation: one tap for each kernel element. A 1x1 kernel that reads the image as it lies needs no
+// rows: the plane is one long row.
+Correlation forward(const Conv2dShape& s) {
+  Correlation p{};
+  p.images = s.n;
+  p.groups = s.groups;
+  p.c = s.c_in_group();
+  p.k = s.c_out_group();
+  p.in_h = s.h;
+  p.in_w = s.w;
+  p.out_h = s.o_h;
+  p.out_w = s.o_w;
+  p.step_h = s.stride_h;
+  p.step_w = s.stride_w;
+  for (std::int64_t r = 0; r < s.k_h; ++r)
+    for (std::int64_t q = 0; q < s.k_w; ++q)
+      p.taps.push_back({r * s.dilation_h - s.pad_top, q * s.dilation_w - s.pad_left, r * s.k_w + q});
+  const bool no_padding = s.pad_top == 0 && s.pad_bottom == 0 && s.pad_left == 0 && s.pad_right == 0;
+  if (s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && no_padding) {
+    p.in_w = p.out_w = s.h * s.w;
+    p.in_h = p.out_h = 1;
+  }
+  p.y_image = s.c_out * s.out_plane();
+  p.y_plane = s.out_plane();
+  p.y_row = p.out_w;
+  p.y_column = 1;
+  return p;
+}
+
+template <class T>
+class Direct final : public PackedConv2d<T> {
+ public:
+  Direct(const Correlation& problem, const Weights<T>& weights)
+      : problem_(problem),
+        blocking_(choose_blocking<T>(problem)),
+        packed_(std::size_t(problem.groups * problem.k * problem.reduction())) {
+    pack_weights(problem_, blocking_, weights, packed_.data());
+  }
+  void run(const T* x, const T* bias, bool relu, T* y) const override {
+    correlate(problem_, blocking_, x, packed_.data(), bias, relu, y);
+  }
+
+ private:
+  Correlation problem_;
+  Blocking blocking_;
+  Scratch<T> packed_;
+};
+
+template <class T>
+class Reference final : public PackedConv2d<T> {
+ public:
+  Reference(const Conv2dShape& shape, const T* weight)
+      : shape_(shape), weight_(std::size_t(shape.c_out * shape.reduction())) {
+    std::copy_n(weight, shape.c_out * shape.reduction(), weight_.data());
+  }
+  void run(const T* x, const T* bias, bool relu, T* y) const override {
+    conv2d_reference(shape_, x, weight_.data(), bias, relu, y);
+  }
+
+ private:
+  Conv2dShape shape_;
+  Scratch<T> weight_;
+};
+
+constexpr struct {
+  const char* name;
+  Algorithm algorithm;
+} kNames[] = {{"auto", Algorithm::automatic},
+              {"direct", Algorithm::direct},
+              {"gemm", Algorithm::gemm},
+              {"winograd", Algorithm::winograd},
+              {"reference", Algorithm::reference}};
+
+}  // namespace
+
+Algorithm algorithm_named(const char* name) {
+  for (const auto& entry : kNames)
+    if (std::strcmp(entry.name, name) == 0) return entry.algorithm;
+  throw std::invalid_argument(message("conv2d: algorithm must be 'auto', 'direct', 'gemm', 'winograd' or 'reference', got '", name, "'"));
+}
+
+const char* algorithm_name(Algorithm algorithm) { return kNames[int(algorithm)].name; }
+
+template <class T>
+std::unique_ptr<PackedConv2d<T>> pack_conv2d(const Conv2dShape& s, Algorithm asked, const T* weight) {
+  // Without terms there is nothing to pack: the definition gives the bias.
+  if (asked == Algorithm::reference || s.reduction() == 0) return std::make_unique<Reference<T>>(s, weight);
+  return std::make_unique<Direct<T>>(forward(s), Weights<T>{weight, s.c_out_group() * s.reduction(), s.reduction(), s.taps()});
+}
+
+template <class T>
+void conv2d(const Conv2dShape& s, Algorithm asked, const T* x, const T* weight, const T* bias, bool relu, T* y) {
+  pack_conv2d(s, asked, weight)->run(x, bias, relu, y);
+}
+
+template <class T>
+void conv2d_backward_input(const Conv2dShape& s, const T* dy, const T* weight, T* dx) {
+  // Input row i·stride_h + f, phase f, meets the taps r with f + pad_top - r·dilation_h a multiple of stride_h, at dy's
+  // row i + that multiple: within a phase the gradient is a correlation of unit step with dy.
+  Correlation p{};
+  p.images = s.n;
+  p.groups = s.groups;
+  p.c = s.c_out_group();
+  p.k = s.c_in_group();
+  p.in_h = s.o_h;
+  p.in_w = s.o_w;
+  p.step_h = p.step_w = 1;
+  p.y_image = s.c_in * s.in_plane();
+  p.y_plane = s.in_plane();
+  p.y_row = s.w * s.stride_h;
+  p.y_column = s.stride_w;
+  if (s.c_out == 0 || s.stride_h > 1 || s.stride_w > 1) std::fill_n(dx, s.n * p.y_image, T(0));
+  if (p.c == 0 || p.k == 0) return;
+  for (std::int64_t row_phase = 0; row_phase < std::min(s.stride_h, s.h); ++row_phase)
+    for (std::int64_t column_phase = 0; column_phase < std::min(s.stride_w, s.w); ++column_phase) {
+      p.out_h = (s.h - row_phase + s.stride_h - 1) / s.stride_h;
+      p.out_w = (s.w - column_phase + s.stride_w - 1) / s.stride_w;
+      p.taps.clear();
+      for (std::int64_t r = 0; r < s.k_h; ++r)
+        for (std::int64_t q = 0; q < s.k_w; ++q) {
+          const std::int64_t row = row_phase + s.pad_top - r * s.dilation_h;
+          const std::int64_t column = column_phase + s.pad_left - q * s.dilation_w;
+          if (row % s.stride_h == 0 && column % s.stride_w == 0)
+            p.taps.push_back({row / s.stride_h, column / s.stride_w, r * s.k_w + q});
+        }
+      if (p.taps.empty()) continue;
+      Direct<T>(p, {weight, s.c_out_group() * s.reduction(), s.taps(), s.reduction()})
+          .run(dy, nullptr, false, dx + row_phase * s.w + column_phase);
+    }
+}
+
+template <class T>
+void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
+  parallel_for(s.c_out, double(s.n * s.c_out * s.out_plane()), [&](std::int64_t k) {
+    db[k] = 0;
+    for (std::int64_t n = 0; n < s.n; ++n) db[k] += kernels<T>().sum(dy + (n * s.c_out + k) * s.out_plane(), s.out_plane());
+  });
+}
+
+#define CONVNET_INSTANTIATE(T)                                                                              \
+  template std::unique_ptr<PackedConv2d<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*);           \
+  template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);              \
+  template void conv2d_backward_input(const Conv2dShape&, const T*, const T*, T*);                          \
+  template void conv2d_backward_bias(const Conv2dShape&, const T*, T*);
+CONVNET_INSTANTIATE(float)
+CONVNET_INSTANTIATE(double)
+#undef CONVNET_INSTANTIATE
+
+}  // namespace convnet

@@ -1,0 +1,43 @@
+// Entry points of the 2-D convolution. Arrays are dense NCHW, weights (c_out, c_in/groups, k_h, k_w).
+#pragma once
+
+#include <memory>
+
+#include "conv_shape.h"
+
+namespace convnet {
+
+enum class Algorithm { automatic, direct, gemm, winograd, reference };
+
+// Throws std::invalid_argument for a name that is none of these.
+Algorithm algorithm_named(const char* name);
+const char* algorithm_name(Algorithm algorithm);
+
+// Weights brought into the order the chosen algorithm reads them in.
+template <class T>
+class PackedConv2d {
+ public:
+  virtual ~PackedConv2d() = default;
+  // bias may be null; y is written whole.
+  virtual void run(const T* x, const T* bias, bool relu, T* y) const = 0;
+};
+
+// Throws std::invalid_argument where `asked` cannot serve the shape. `weight` is not kept.
+template <class T>
+std::unique_ptr<PackedConv2d<T>> pack_conv2d(const Conv2dShape& shape, Algorithm asked, const T* weight);
+
+template <class T>
+void conv2d(const Conv2dShape& shape, Algorithm asked, const T* x, const T* weight, const T* bias, bool relu, T* y);
+
+template <class T>
+void conv2d_backward_input(const Conv2dShape& shape, const T* dy, const T* weight, T* dx);
+template <class T>
+void conv2d_backward_weight(const Conv2dShape& shape, const T* dy, const T* x, T* dw);
+template <class T>
+void conv2d_backward_bias(const Conv2dShape& shape, const T* dy, T* db);
+
+// The definition, loop by loop (conv2d_reference.cpp).
+template <class T>
+void conv2d_reference(const Conv2dShape& shape, const T* x, const T* weight, const T* bias, bool relu, T* y);
+
+}  // namespace convnet

@@ -1,0 +1,154 @@
+// The gradient for the weights: dw[k, c, t] = sum over images and output positions of dy[k, i, j] · x[c, place of tap t].
+//
+// The positions are the terms of a product, so both operands are turned: dy to (position, k), x to (position, c) with
+// channels in lanes, once for all taps (a tap is an offset). Where the channels do not fill a vector, channel and tap
+// together fill the lanes instead. The images are summed in fixed slices, and the slices in their order: the result
+// does not depend on the number of threads.
+#include <algorithm>
+#include <vector>
+
+#include "../kernels/kernels.h"
+#include "../runtime/memory.h"
+#include "../runtime/parallel.h"
+#include "conv2d.h"
+
+namespace convnet {
+namespace {
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+constexpr std::int64_t kBlockBytes = 512 << 10;   // of the second-level cache, for both operands of a block of rows
+constexpr std::int64_t kSliceBytes = 6 << 20;     // for the partial sums of all slices
+constexpr std::int64_t kMostSlices = 16;
+
+struct Geometry {
+  bool gathered;                        // lanes are (channel, tap), else channels
+  std::int64_t taps, columns;           // taps apart, and lanes' worth of columns: c or c·taps
+  std::int64_t padded_columns;          // to whole vectors
+  std::int64_t image_h, image_w;        // of the turned image: padded input, or outputs where gathered
+  std::int64_t block_h;                 // output rows of a block
+  std::int64_t slices, panels, panel_runs;
+  int vectors;
+
+  std::int64_t partial_size(const Conv2dShape& s) const { return s.c_out * taps * padded_columns; }
+  std::int64_t rows_of_block(const Conv2dShape& s, std::int64_t h) const {
+    return gathered ? h : (h - 1) * s.stride_h + (s.k_h - 1) * s.dilation_h + 1;
+  }
+};
+
+template <class T>
+Geometry geometry(const Conv2dShape& s) {
+  const Kernels<T>& kernel = kernels<T>();
+  const std::int64_t lanes = kernel.lanes;
+  Geometry g{};
+  const std::int64_t separate = ceil_div(s.c_in_group(), lanes) * s.taps(), together = ceil_div(s.reduction(), lanes);
+  // Long strides and wide padding: most of the padded image is never read.
+  const double padded_area = double(s.h + s.pad_top + s.pad_bottom) * double(s.w + s.pad_left + s.pad_right);
+  g.gathered = 2 * together <= separate || padded_area > double(s.out_plane()) * double(s.taps());
+  g.taps = g.gathered ? 1 : s.taps();
+  g.columns = g.gathered ? s.reduction() : s.c_in_group();
+  g.padded_columns = ceil_div(g.columns, lanes) * lanes;
+  g.image_w = g.gathered ? s.o_w : s.w + s.pad_left + s.pad_right;
+  const std::int64_t column_vectors = g.padded_columns / lanes;
+  g.vectors = int(column_vectors % 3 == 0 && kernel.most_rows[3] >= 8 ? 3 : std::min<std::int64_t>(2, column_vectors));
+  g.panels = ceil_div(s.c_out_group(), kernel.most_rows[g.vectors]);
+  g.block_h = s.o_h;
+  const auto bytes = [&] {
+    return (g.rows_of_block(s, g.block_h) * g.image_w * g.padded_columns + g.block_h * s.o_w * s.c_out_group()) * std::int64_t(sizeof(T));
+  };
+  while (g.block_h > 1 && bytes() > kBlockBytes) g.block_h = ceil_div(g.block_h, 2);
+  g.slices = std::clamp<std::int64_t>(kSliceBytes / std::max<std::int64_t>(1, g.partial_size(s) * std::int64_t(sizeof(T))), 1,
+                                      std::min(kMostSlices, s.n));
+  g.panel_runs = std::min(g.panels, ceil_div(4, g.slices * s.groups));
+  return g;
+}
+
+// x's rows for output rows [row0, row0 + h), channels (or channel and tap) innermost.
+template <class T>
+void turn_input(const Conv2dShape& s, const Geometry& g, const T* x, std::int64_t row0, std::int64_t h, T* out) {
+  const std::int64_t rows = g.rows_of_block(s, h), width = g.padded_columns;
+  std::fill_n(out, rows * g.image_w * width, T(0));
+  if (!g.gathered) {
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const std::int64_t row = row0 * s.stride_h - s.pad_top + i;
+      if (row >= 0 && row < s.h)
+        kernels<T>().transpose(x + row * s.w, s.in_plane(), s.c_in_group(), s.w, out + (i * g.image_w + s.pad_left) * width, width);
+    }
+    return;
+  }
+  for (std::int64_t i = 0; i < h; ++i)
+    for (std::int64_t c = 0; c < s.c_in_group(); ++c)
+      for (std::int64_t r = 0; r < s.k_h; ++r) {
+        const std::int64_t row = (row0 + i) * s.stride_h + r * s.dilation_h - s.pad_top;
+        if (row < 0 || row >= s.h) continue;
+        const T* from = x + c * s.in_plane() + row * s.w;
+        for (std::int64_t q = 0; q < s.k_w; ++q) {
+          const std::int64_t start = q * s.dilation_w - s.pad_left;
+          const std::int64_t first = start < 0 ? ceil_div(-start, s.stride_w) : 0;
+          const std::int64_t last = std::min(s.o_w, start < s.w ? ceil_div(s.w - start, s.stride_w) : 0);
+          T* to = out + i * s.o_w * width + (c * s.k_h + r) * s.k_w + q;
+          for (std::int64_t j = first; j < last; ++j) to[j * width] = from[start + j * s.stride_w];
+        }
+      }
+}
+
+}  // namespace
+
+template <class T>
+void conv2d_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw) {
+  const std::int64_t outputs = s.c_out * s.reduction();
+  if (outputs == 0) return;
+  if (s.n == 0) {
+    std::fill_n(dw, outputs, T(0));
+    return;
+  }
+  const Kernels<T>& kernel = kernels<T>();
+  const Geometry g = geometry<T>(s);
+  const std::int64_t lanes = kernel.lanes, width = g.padded_columns;
+  const std::int64_t step_h = g.gathered ? 1 : s.stride_h, step_w = g.gathered ? 1 : s.stride_w;
+  std::vector<std::int64_t> position_offset;  // of the positions of one output row
+  for (std::int64_t j = 0; j < s.o_w; ++j) position_offset.push_back(j * step_w * width);
+
+  const std::int64_t partial = g.partial_size(s);
+  const Scratch<T> sums(std::size_t(g.slices * partial));
+  const auto panel_begin = [&](std::int64_t panel) { return s.c_out_group() * panel / g.panels; };
+  parallel_for(g.slices * s.groups * g.panel_runs, s.macs(), [&](std::int64_t unit) {
+    const std::int64_t run = unit % g.panel_runs, group = unit / g.panel_runs % s.groups, slice = unit / g.panel_runs / s.groups;
+    const std::int64_t panel0 = g.panels * run / g.panel_runs, panel1 = g.panels * (run + 1) / g.panel_runs;
+    const std::int64_t k0 = panel_begin(panel0), k1 = panel_begin(panel1);
+    const std::int64_t turned_size = g.rows_of_block(s, g.block_h) * g.image_w * width;
+    T* turned = thread_workspace<T>(std::size_t(turned_size + g.block_h * s.o_w * (k1 - k0)));
+    T* packed = turned + turned_size;
+    bool add = false;
+    for (std::int64_t n = s.n * slice / g.slices; n < s.n * (slice + 1) / g.slices; ++n)
+      for (std::int64_t row0 = 0; row0 < s.o_h; row0 += g.block_h, add = true) {
+        const std::int64_t h = std::min(g.block_h, s.o_h - row0), positions = h * s.o_w;
+        turn_input(s, g, x + (n * s.c_in + group * s.c_in_group()) * s.in_plane(), row0, h, turned);
+        for (std::int64_t panel = panel0; panel < panel1; ++panel) {
+          const std::int64_t begin = panel_begin(panel), rows = panel_begin(panel + 1) - begin;
+          kernel.transpose(dy + (n * s.c_out + group * s.c_out_group() + begin) * s.out_plane() + row0 * s.o_w, s.out_plane(), rows,
+                           positions, packed + (begin - k0) * positions, rows);
+          for (std::int64_t t = 0; t < g.taps; ++t) {
+            const T* tap = turned + (t / s.k_w * s.dilation_h * g.image_w + t % s.k_w * s.dilation_w) * width;
+            for (std::int64_t v = 0; v < width; v += g.vectors * lanes) {
+              const std::int64_t vectors = std::min<std::int64_t>(g.vectors, (width - v) / lanes);
+              T* c = sums.data() + slice * partial + ((group * s.c_out_group() + begin) * g.taps + t) * width + v;
+              kernel.tile[rows][vectors]({packed + (begin - k0) * positions, tap + v, h, step_h * g.image_w * width, s.o_w,
+                                          position_offset.data(), c, g.taps * width, add, nullptr, false});
+            }
+          }
+        }
+      }
+  });
+  parallel_for(s.c_out, double(g.slices * outputs), [&](std::int64_t k) {
+    T* first = sums.data() + k * g.taps * width;
+    for (std::int64_t slice = 1; slice < g.slices; ++slice)
+      kernel.axpby(T(1), first, T(1), first + slice * partial, g.taps * width, first);
+    kernel.transpose(first, width, g.taps, g.columns, dw + k * s.reduction(), g.taps);
+  });
+}
+
+template void conv2d_backward_weight(const Conv2dShape&, const float*, const float*, float*);
+template void conv2d_backward_weight(const Conv2dShape&, const double*, const double*, double*);
+
+}  // namespace convnet

@@ -1,0 +1,22 @@
+// Max and average pooling over the planes of dense NCHW arrays.
+#pragma once
+
+#include "pool_shape.h"
+
+namespace convnet {
+
+// NaN wins; of equal values the first in row-major order. `indices` (flat positions in the input plane) may be null.
+template <class T>
+void max_pool2d(const Pool2dShape& shape, const T* x, T* y, std::int64_t* indices);
+
+// Throws std::invalid_argument for an index outside its plane, before dx is used for anything.
+template <class T>
+void max_pool2d_backward(const Pool2dShape& shape, const T* dy, const std::int64_t* indices, T* dx);
+
+// The mean over a window clipped to the padded extent, or to the input where padding does not count.
+template <class T>
+void avg_pool2d(const Pool2dShape& shape, bool count_include_pad, const T* x, T* y);
+template <class T>
+void avg_pool2d_backward(const Pool2dShape& shape, bool count_include_pad, const T* dy, T* dx);
+
+}  // namespace convnet

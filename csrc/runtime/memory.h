@@ -1,0 +1,36 @@
+// Memory for outputs and for working storage.
+#pragma once
+
+#include <cstddef>
+
+namespace convnet {
+
+// A block of at least `bytes`, 64-byte aligned; throws std::bad_alloc. Blocks given back are kept, up to a cap, for
+// the next caller: a fresh multi-megabyte block costs a page fault every 4 KiB, often more than the convolution.
+void* acquire_block(std::size_t bytes);
+void release_block(void* block) noexcept;
+
+// Working storage of the calling operation, given back at the end of the scope.
+template <class T>
+class Scratch {
+ public:
+  explicit Scratch(std::size_t count) : data_(static_cast<T*>(acquire_block(count * sizeof(T)))) {}
+  ~Scratch() { release_block(data_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  T* data() const { return data_; }
+  T& operator[](std::size_t i) const { return data_[i]; }
+
+ private:
+  T* data_;
+};
+
+// The calling thread's own working storage, kept from call to call so that it stays in its core's cache. The next
+// request on the same thread may move or overwrite it.
+void* thread_workspace_bytes(std::size_t bytes);
+template <class T>
+T* thread_workspace(std::size_t count) {
+  return static_cast<T*>(thread_workspace_bytes(count * sizeof(T)));
+}
+
+}  // namespace convnet
