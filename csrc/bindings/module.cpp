@@ -126,7 +126,7 @@ class Conv2dPlan {
 
  private:
   template <class T>
-  using Packed = std::map<Shape4, std::shared_ptr<const PackedConv2d<T>>>;
+  using Packed = std::map<Shape4, std::shared_ptr<const PackedCorrelation<T>>>;
 
   template <class T>
   Packed<T>& packed_by_shape() {
@@ -137,13 +137,13 @@ class Conv2dPlan {
   }
 
   template <class T>
-  std::shared_ptr<const PackedConv2d<T>> packed(const Conv2dShape& shape, const T* weight) {
+  std::shared_ptr<const PackedCorrelation<T>> packed(const Conv2dShape& shape, const T* weight) {
     constexpr std::size_t most = 4;
     std::lock_guard guard(lock_);
     auto& known = packed_by_shape<T>();
     auto& entry = known[shape.x()];
     if (!entry) {
-      std::shared_ptr<const PackedConv2d<T>> made = pack_conv2d(shape, algorithm_, weight);
+      std::shared_ptr<const PackedCorrelation<T>> made = pack_conv2d(shape, algorithm_, weight);
       if (known.size() > most) known.clear();
       known[shape.x()] = made;
       return made;

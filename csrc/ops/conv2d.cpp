@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
-#include "correlation.h"
 #include "message.h"
 
 namespace convnet {
@@ -41,27 +41,32 @@ Correlation forward(const Conv2dShape& s) {
   return p;
 }
 
+// The algorithm for a correlation, from one image's geometry alone: never from the batch or the threads.
 template <class T>
-class Direct final : public PackedConv2d<T> {
- public:
-  Direct(const Correlation& problem, const Weights<T>& weights)
-      : problem_(problem),
-        blocking_(choose_blocking<T>(problem)),
-        packed_(std::size_t(problem.groups * problem.k * problem.reduction())) {
-    pack_weights(problem_, blocking_, weights, packed_.data());
-  }
-  void run(const T* x, const T* bias, bool relu, T* y) const override {
-    correlate(problem_, blocking_, x, packed_.data(), bias, relu, y);
-  }
-
- private:
-  Correlation problem_;
-  Blocking blocking_;
-  Scratch<T> packed_;
-};
+Algorithm choose(const Correlation& p) {
+  if (depthwise_serves(p)) return Algorithm::depthwise;
+  return Algorithm::direct;
+}
 
 template <class T>
-class Reference final : public PackedConv2d<T> {
+std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked, const Weights<T>& weights) {
+  switch (asked == Algorithm::automatic ? choose<T>(p) : asked) {
+    case Algorithm::winograd:
+      if constexpr (std::is_same_v<T, float>) {
+        require(winograd_serves(p), "conv2d: algorithm 'winograd' needs a 3x3 kernel, stride 1 and dilation 1");
+        return pack_winograd(p, weights);
+      } else {
+        throw std::invalid_argument("conv2d: algorithm 'winograd' needs float32 arrays, got float64");
+      }
+    case Algorithm::depthwise:
+      return pack_depthwise(p, weights);
+    default:
+      return pack_direct(p, weights);
+  }
+}
+
+template <class T>
+class Reference final : public PackedCorrelation<T> {
  public:
   Reference(const Conv2dShape& shape, const T* weight)
       : shape_(shape), weight_(std::size_t(shape.c_out * shape.reduction())) {
@@ -83,6 +88,7 @@ constexpr struct {
               {"direct", Algorithm::direct},
               {"gemm", Algorithm::gemm},
               {"winograd", Algorithm::winograd},
+              {"depthwise", Algorithm::depthwise},
               {"reference", Algorithm::reference}};
 
 }  // namespace
@@ -96,10 +102,10 @@ Algorithm algorithm_named(const char* name) {
 const char* algorithm_name(Algorithm algorithm) { return kNames[int(algorithm)].name; }
 
 template <class T>
-std::unique_ptr<PackedConv2d<T>> pack_conv2d(const Conv2dShape& s, Algorithm asked, const T* weight) {
+std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape& s, Algorithm asked, const T* weight) {
   // Without terms there is nothing to pack: the definition gives the bias.
   if (asked == Algorithm::reference || s.reduction() == 0) return std::make_unique<Reference<T>>(s, weight);
-  return std::make_unique<Direct<T>>(forward(s), Weights<T>{weight, s.c_out_group() * s.reduction(), s.reduction(), s.taps()});
+  return pack<T>(forward(s), asked, {weight, s.c_out_group() * s.reduction(), s.reduction(), s.taps()});
 }
 
 template <class T>
@@ -138,8 +144,8 @@ void conv2d_backward_input(const Conv2dShape& s, const T* dy, const T* weight, T
             p.taps.push_back({row / s.stride_h, column / s.stride_w, r * s.k_w + q});
         }
       if (p.taps.empty()) continue;
-      Direct<T>(p, {weight, s.c_out_group() * s.reduction(), s.taps(), s.reduction()})
-          .run(dy, nullptr, false, dx + row_phase * s.w + column_phase);
+      pack<T>(p, Algorithm::automatic, {weight, s.c_out_group() * s.reduction(), s.taps(), s.reduction()})
+          ->run(dy, nullptr, false, dx + row_phase * s.w + column_phase);
     }
 }
 
@@ -152,7 +158,7 @@ void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
 }
 
 #define CONVNET_INSTANTIATE(T)                                                                              \
-  template std::unique_ptr<PackedConv2d<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*);           \
+  template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*);           \
   template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);              \
   template void conv2d_backward_input(const Conv2dShape&, const T*, const T*, T*);                          \
   template void conv2d_backward_bias(const Conv2dShape&, const T*, T*);

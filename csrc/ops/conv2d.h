@@ -4,27 +4,19 @@
 #include <memory>
 
 #include "conv_shape.h"
+#include "correlation.h"
 
 namespace convnet {
 
-enum class Algorithm { automatic, direct, gemm, winograd, reference };
+enum class Algorithm { automatic, direct, gemm, winograd, depthwise, reference };
 
 // Throws std::invalid_argument for a name that is none of these.
 Algorithm algorithm_named(const char* name);
 const char* algorithm_name(Algorithm algorithm);
 
-// Weights brought into the order the chosen algorithm reads them in.
-template <class T>
-class PackedConv2d {
- public:
-  virtual ~PackedConv2d() = default;
-  // bias may be null; y is written whole.
-  virtual void run(const T* x, const T* bias, bool relu, T* y) const = 0;
-};
-
 // Throws std::invalid_argument where `asked` cannot serve the shape. `weight` is not kept.
 template <class T>
-std::unique_ptr<PackedConv2d<T>> pack_conv2d(const Conv2dShape& shape, Algorithm asked, const T* weight);
+std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape& shape, Algorithm asked, const T* weight);
 
 template <class T>
 void conv2d(const Conv2dShape& shape, Algorithm asked, const T* x, const T* weight, const T* bias, bool relu, T* y);

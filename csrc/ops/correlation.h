@@ -8,19 +8,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace convnet {
 
 struct Tap {
   std::int64_t row, column;  // where output (0, 0) reads; negative inside the padding
-  std::int64_t source;       // of this tap's weight, from the first tap's
-};
-
-template <class T>
-struct Weights {
-  const T* data;
-  std::int64_t group_stride, k_stride, c_stride;
+  std::int64_t source;       // of this tap's weight, see Weights
 };
 
 struct Correlation {
@@ -28,7 +23,7 @@ struct Correlation {
   std::int64_t c, in_h, in_w;    // input channels of a group
   std::int64_t k, out_h, out_w;  // output channels of a group
   std::int64_t step_h, step_w;
-  std::vector<Tap> taps;
+  std::vector<Tap> taps;         // at least one
   // Where y's elements stand: the planes of one image, and a plane's rows and columns
   std::int64_t y_image, y_plane, y_row, y_column;
 
@@ -36,27 +31,34 @@ struct Correlation {
   double macs() const { return double(images) * double(groups) * double(k) * double(out_h) * double(out_w) * double(reduction()); }
 };
 
-// How `correlate` cuts the work: panels of `rows` output channels, tiles of `vectors` vectors of positions, blocks of
-// block_h × block_w positions whose input band stays in the second-level cache.
-struct Blocking {
-  int vectors;
-  std::int64_t panels;
-  std::int64_t block_h, block_w;
-  std::int64_t panel_runs;  // the panels are shared out in so many runs
-
-  std::int64_t panel_begin(std::int64_t panel, std::int64_t k) const { return k * panel / panels; }
+// Weights as the user has them: A[k, c, t] of a group is data[group·group_stride + k·k_stride + c·c_stride + t.source].
+template <class T>
+struct Weights {
+  const T* data;
+  std::int64_t group_stride, k_stride, c_stride;
 };
 
+// A correlation with its weights in the order one algorithm reads them in.
 template <class T>
-Blocking choose_blocking(const Correlation& problem);
+class PackedCorrelation {
+ public:
+  virtual ~PackedCorrelation() = default;
+  // x is dense (images, groups·c, in_h, in_w); bias (groups·k) may be null; every y of the grid is written.
+  virtual void run(const T* x, const T* bias, bool relu, T* y) const = 0;
+};
 
-// groups·k·reduction values: panel by panel, term by term, row by row of the panel.
+// One file an algorithm. All but Winograd add each output's terms in the same order whatever the tiles, the threads and
+// the batch; Winograd does too for one shape of image.
 template <class T>
-void pack_weights(const Correlation& problem, const Blocking& blocking, const Weights<T>& weights, T* packed);
+std::unique_ptr<PackedCorrelation<T>> pack_direct(const Correlation& problem, const Weights<T>& weights);
 
-// y must hold y_image elements an image; bias (groups·k) may be null.
+// Winograd's F(4x4, 3x3): float32, nine unit-spaced taps, unit step.
+bool winograd_serves(const Correlation& problem);
+std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights);
+
+// One input channel a group.
+bool depthwise_serves(const Correlation& problem);
 template <class T>
-void correlate(const Correlation& problem, const Blocking& blocking, const T* x, const T* packed, const T* bias, bool relu,
-               T* y);
+std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem, const Weights<T>& weights);
 
 }  // namespace convnet

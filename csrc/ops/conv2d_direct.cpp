@@ -1,10 +1,11 @@
-#include "correlation.h"
-
+// The direct algorithm: a tile's columns are output positions, its rows output channels, its terms channels and taps.
+// The input of a block of positions is copied once, padded, into a band; there each tap is a plain offset.
 #include <algorithm>
 
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
+#include "correlation.h"
 
 namespace convnet {
 namespace {
@@ -14,6 +15,17 @@ constexpr std::int64_t kTermsInRegisters = 512;  // summed before they meet the 
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+
+// How the work is cut: panels of `rows` output channels, tiles of `vectors` vectors of positions, blocks of
+// block_h x block_w positions whose input band stays in the second-level cache.
+struct Blocking {
+  int vectors;
+  std::int64_t panels;
+  std::int64_t block_h, block_w;
+  std::int64_t panel_runs;  // the panels are shared out in so many runs
+
+  std::int64_t panel_begin(std::int64_t panel, std::int64_t k) const { return k * panel / panels; }
+};
 
 // The rows (or columns) of the input that a tap reads are those of one residue class modulo the step: its phase.
 // Within a phase the reads have unit stride. A band holds, for each channel and each phase in use, the rows and
@@ -150,8 +162,6 @@ void run_panel(const Correlation& p, const Blocking& blocking, const BandLayout&
   }
 }
 
-}  // namespace
-
 template <class T>
 Blocking choose_blocking(const Correlation& p) {
   const Kernels<T>& kernel = kernels<T>();
@@ -222,12 +232,33 @@ void correlate(const Correlation& p, const Blocking& blocking, const T* x, const
   });
 }
 
-#define CONVNET_INSTANTIATE(T)                                                                                      \
-  template Blocking choose_blocking<T>(const Correlation&);                                                         \
-  template void pack_weights(const Correlation&, const Blocking&, const Weights<T>&, T*);                           \
-  template void correlate(const Correlation&, const Blocking&, const T*, const T*, const T*, bool, T*);
-CONVNET_INSTANTIATE(float)
-CONVNET_INSTANTIATE(double)
-#undef CONVNET_INSTANTIATE
+template <class T>
+class Direct final : public PackedCorrelation<T> {
+ public:
+  Direct(const Correlation& problem, const Weights<T>& weights)
+      : problem_(problem),
+        blocking_(choose_blocking<T>(problem)),
+        packed_(std::size_t(problem.groups * problem.k * problem.reduction())) {
+    pack_weights(problem_, blocking_, weights, packed_.data());
+  }
+  void run(const T* x, const T* bias, bool relu, T* y) const override {
+    correlate(problem_, blocking_, x, packed_.data(), bias, relu, y);
+  }
+
+ private:
+  Correlation problem_;
+  Blocking blocking_;
+  Scratch<T> packed_;
+};
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<PackedCorrelation<T>> pack_direct(const Correlation& problem, const Weights<T>& weights) {
+  return std::make_unique<Direct<T>>(problem, weights);
+}
+
+template std::unique_ptr<PackedCorrelation<float>> pack_direct(const Correlation&, const Weights<float>&);
+template std::unique_ptr<PackedCorrelation<double>> pack_direct(const Correlation&, const Weights<double>&);
 
 }  // namespace convnet
