@@ -37,15 +37,16 @@ inline std::string shape_text(const py::array& a) { return std::string(py::str(p
 template <class T>
 using Dense = py::array_t<T, py::array::c_style>;
 
-// The array itself where it is dense, aligned and in native byte order, else a copy. Only its layout may differ: another
-// dtype is a TypeError.
+// The array itself where it is dense, aligned and in native byte order, else a copy. Only its layout may differ:
+// another dtype is a TypeError.
 template <class T>
 Dense<T> dense_input(const py::array& a, const char* name) {
   if (a.dtype().num() != py::dtype::num_of<T>())
     throw py::type_error(message(name, " has dtype ", std::string(py::str(a.dtype())), ", expected ",
                                  std::string(py::str(py::dtype::of<T>()))));
   constexpr int dense = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  PyObject* result = py::detail::npy_api::get().PyArray_FromAny_(a.ptr(), py::dtype::of<T>().release().ptr(), 0, 0, dense, nullptr);
+  PyObject* result =
+      py::detail::npy_api::get().PyArray_FromAny_(a.ptr(), py::dtype::of<T>().release().ptr(), 0, 0, dense, nullptr);
   if (!result) throw py::error_already_set();
   return py::reinterpret_steal<Dense<T>>(result);
 }
@@ -57,20 +58,23 @@ Dense<T> dense_input(const py::array& a, const char* name, const char* op, py::s
 }
 
 inline Shape4 shape4(const std::vector<std::int64_t>& shape, const char* name, const char* op) {
-  require(shape.size() == 4, op, ": ", name, " must have 4 dimensions, got ", shape.size());
+  require(shape.size() == 4, op, ": ", name, " must have 4 dimensions, got shape ",
+          std::string(py::str(py::tuple(py::cast(shape)))));
   return {shape[0], shape[1], shape[2], shape[3]};
 }
 
 inline Shape4 shape4(const py::array& a, const char* name, const char* op) {
-  require(a.ndim() == 4, op, ": ", name, " must have 4 dimensions (", name[0] == 'w' ? "C_out, C_in/groups, kH, kW" : "N, C, H, W",
-          "), got shape ", shape_text(a));
+  require(a.ndim() == 4, op, ": ", name, " must have 4 dimensions (",
+          name[0] == 'w' ? "C_out, C_in/groups, kH, kW" : "N, C, H, W", "), got shape ", shape_text(a));
   return {a.shape(0), a.shape(1), a.shape(2), a.shape(3)};
 }
 
-inline void require_shape(const py::array& a, const std::vector<std::int64_t>& expected, const char* name, const char* op) {
+inline void require_shape(const py::array& a, const std::vector<std::int64_t>& expected, const char* name,
+                          const char* op) {
   bool same = std::size_t(a.ndim()) == expected.size();
   for (std::size_t i = 0; same && i < expected.size(); ++i) same = a.shape(py::ssize_t(i)) == expected[i];
-  require(same, op, ": ", name, " has shape ", shape_text(a), ", expected ", std::string(py::str(py::tuple(py::cast(expected)))));
+  require(same, op, ": ", name, " has shape ", shape_text(a), ", expected ",
+          std::string(py::str(py::tuple(py::cast(expected)))));
 }
 
 inline std::vector<std::int64_t> as_vector(const Shape4& s) { return {s.begin(), s.end()}; }

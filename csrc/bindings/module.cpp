@@ -37,17 +37,20 @@ template <class T>
 py::array_t<T> output_or(const OptionalArray& out, const Shape4& shape, const char* op) {
   if (!out) return output<T>(as_vector(shape));
   require_shape(*out, as_vector(shape), "out", op);
-  require(out->writeable() && py::isinstance<Dense<T>>(*out), op, ": out must be a writable C-contiguous array of x's dtype");
+  require(out->writeable() && py::isinstance<Dense<T>>(*out), op,
+          ": out must be a writable C-contiguous array of x's dtype");
   return py::reinterpret_borrow<py::array_t<T>>(*out);
 }
 
 // ---------------------------------------------------------------- convolution
 
-py::array conv2d(const py::array& x, const py::array& weight, const OptionalArray& bias, Pair stride, Padding padding, Pair dilation,
-                 std::int64_t groups, bool relu, const std::string& algorithm, const OptionalArray& out) {
+py::array conv2d(const py::array& x, const py::array& weight, const OptionalArray& bias, Pair stride, Padding padding,
+                 Pair dilation, std::int64_t groups, bool relu, const std::string& algorithm,
+                 const OptionalArray& out) {
   return with_dtype(x, "x", [&](auto t) -> py::array {
     using T = decltype(t);
-    const Conv2dShape shape(shape4(x, "x", "conv2d"), shape4(weight, "weight", "conv2d"), stride, padding, dilation, groups);
+    const Conv2dShape shape(shape4(x, "x", "conv2d"), shape4(weight, "weight", "conv2d"), stride, padding, dilation,
+                            groups);
     const auto xs = dense_input<T>(x, "x");
     const auto ws = dense_input<T>(weight, "weight");
     const auto bs = optional_vector<T>(bias, shape.c_out, "bias", "conv2d");
@@ -62,8 +65,8 @@ py::array conv2d(const py::array& x, const py::array& weight, const OptionalArra
   });
 }
 
-py::tuple conv2d_backward(const py::array& dy, const py::array& x, const py::array& weight, Pair stride, Padding padding,
-                          Pair dilation, std::int64_t groups, Needs needs) {
+py::tuple conv2d_backward(const py::array& dy, const py::array& x, const py::array& weight, Pair stride,
+                          Padding padding, Pair dilation, std::int64_t groups, Needs needs) {
   return with_dtype(x, "x", [&](auto t) -> py::tuple {
     using T = decltype(t);
     const char* op = "conv2d_backward";
@@ -95,9 +98,14 @@ py::tuple conv2d_backward(const py::array& dy, const py::array& x, const py::arr
 // Weights copied once, and packed once for each of the last few shapes of x.
 class Conv2dPlan {
  public:
-  Conv2dPlan(const py::array& weight, const OptionalArray& bias, Pair stride, Padding padding, Pair dilation, std::int64_t groups,
-             bool relu, const std::string& algorithm)
-      : stride_(stride), padding_(padding), dilation_(dilation), groups_(groups), relu_(relu), algorithm_(algorithm_named(algorithm.c_str())) {
+  Conv2dPlan(const py::array& weight, const OptionalArray& bias, Pair stride, Padding padding, Pair dilation,
+             std::int64_t groups, bool relu, const std::string& algorithm)
+      : stride_(stride),
+        padding_(padding),
+        dilation_(dilation),
+        groups_(groups),
+        relu_(relu),
+        algorithm_(algorithm_named(algorithm.c_str())) {
     shape4(weight, "weight", "Conv2dPlan");
     with_dtype(weight, "weight", [&](auto t) {
       using T = decltype(t);
@@ -109,8 +117,8 @@ class Conv2dPlan {
   py::array operator()(const py::array& x, const OptionalArray& out) {
     return with_dtype(weight_, "weight", [&](auto t) -> py::array {
       using T = decltype(t);
-      const Conv2dShape shape(shape4(x, "x", "Conv2dPlan"), shape4(weight_, "weight", "Conv2dPlan"), stride_, padding_, dilation_, groups_,
-                              "Conv2dPlan");
+      const Conv2dShape shape(shape4(x, "x", "Conv2dPlan"), shape4(weight_, "weight", "Conv2dPlan"), stride_, padding_,
+                              dilation_, groups_, "Conv2dPlan");
       const auto xs = dense_input<T>(x, "x");
       auto y = output_or<T>(out, shape.y(), "Conv2dPlan");
       T* const to = y.mutable_data();
@@ -166,7 +174,8 @@ class Conv2dPlan {
 
 // ---------------------------------------------------------------- pooling
 
-py::object max_pool(const py::array& x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode, bool with_indices) {
+py::object max_pool(const py::array& x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode,
+                    bool with_indices) {
   return with_dtype(x, "x", [&](auto t) -> py::object {
     using T = decltype(t);
     const Pool2dShape shape(shape4(x, "x", "max_pool2d"), kernel, stride, padding, dilation, ceil_mode, "max_pool2d");
@@ -185,8 +194,8 @@ py::object max_pool(const py::array& x, Pair kernel, Pair stride, Padding paddin
   });
 }
 
-py::array max_pool_backward(const py::array& dy, const py::array& indices, const std::vector<std::int64_t>& x_shape, Pair kernel,
-                            Pair stride, Padding padding, Pair dilation, bool ceil_mode) {
+py::array max_pool_backward(const py::array& dy, const py::array& indices, const std::vector<std::int64_t>& x_shape,
+                            Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode) {
   return with_dtype(dy, "dy", [&](auto t) -> py::array {
     using T = decltype(t);
     const char* op = "max_pool2d_backward";
@@ -205,7 +214,8 @@ py::array max_pool_backward(const py::array& dy, const py::array& indices, const
   });
 }
 
-py::array avg_pool(const py::array& x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode, bool count_include_pad) {
+py::array avg_pool(const py::array& x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode,
+                   bool count_include_pad) {
   return with_dtype(x, "x", [&](auto t) -> py::array {
     using T = decltype(t);
     const Pool2dShape shape(shape4(x, "x", "avg_pool2d"), kernel, stride, padding, dilation, ceil_mode, "avg_pool2d");
@@ -220,8 +230,8 @@ py::array avg_pool(const py::array& x, Pair kernel, Pair stride, Padding padding
   });
 }
 
-py::array avg_pool_backward(const py::array& dy, const std::vector<std::int64_t>& x_shape, Pair kernel, Pair stride, Padding padding,
-                            Pair dilation, bool ceil_mode, bool count_include_pad) {
+py::array avg_pool_backward(const py::array& dy, const std::vector<std::int64_t>& x_shape, Pair kernel, Pair stride,
+                            Padding padding, Pair dilation, bool ceil_mode, bool count_include_pad) {
   return with_dtype(dy, "dy", [&](auto t) -> py::array {
     using T = decltype(t);
     const char* op = "avg_pool2d_backward";
@@ -240,21 +250,20 @@ py::array avg_pool_backward(const py::array& dy, const std::vector<std::int64_t>
 
 // ---------------------------------------------------------------- matrix products
 
-py::array gemm(const py::array& a, const py::array& b, const OptionalArray& c, double alpha, double beta, bool trans_a, bool trans_b) {
+py::array gemm(const py::array& a, const py::array& b, const OptionalArray& c, double alpha, double beta, bool trans_a,
+               bool trans_b) {
   return with_dtype(a, "a", [&](auto t) -> py::array {
     using T = decltype(t);
     const auto as = dense_input<T>(a, "a", "gemm", 2);
     const auto bs = dense_input<T>(b, "b", "gemm", 2);
     const std::int64_t a_columns = as.shape(1), b_columns = bs.shape(1);
     const std::int64_t m = as.shape(trans_a ? 1 : 0), k = as.shape(trans_a ? 0 : 1), n = bs.shape(trans_b ? 0 : 1);
-    require(bs.shape(trans_b ? 1 : 0) == k, "gemm: the inner sizes differ, ", k, " and ", bs.shape(trans_b ? 1 : 0), "; a ", shape_text(a),
-            trans_a ? " transposed" : "", ", b ", shape_text(b), trans_b ? " transposed" : "");
+    require(bs.shape(trans_b ? 1 : 0) == k, "gemm: the inner sizes differ, ", k, " and ", bs.shape(trans_b ? 1 : 0),
+            "; a ", shape_text(a), trans_a ? " transposed" : "", ", b ", shape_text(b), trans_b ? " transposed" : "");
     checked_size({m, n, 1, 1}, "gemm", "the output");
     std::optional<Dense<T>> cs;
-    if (c) {
-      require_shape(*c, {m, n}, "c", "gemm");
-      cs = dense_input<T>(*c, "c");
-    }
+    if (c) require_shape(*c, {m, n}, "c", "gemm");
+    if (c && beta != 0) cs = dense_input<T>(*c, "c");  // as in BLAS, beta = 0 leaves c unread, NaN and all
     auto y = output<T>({m, n});
     T* const to = y.mutable_data();
     {
@@ -274,8 +283,8 @@ py::array dense(const py::array& x, const py::array& weight, const OptionalArray
     const auto xs = dense_input<T>(x, "x", "dense", 2);
     const auto ws = dense_input<T>(weight, "weight", "dense", 2);
     const std::int64_t m = xs.shape(0), in = xs.shape(1), out = ws.shape(1);
-    require(ws.shape(0) == in, "dense: x has ", in, " features but weight expects ", ws.shape(0), "; x ", shape_text(x), ", weight ",
-            shape_text(weight));
+    require(ws.shape(0) == in, "dense: x has ", in, " features but weight expects ", ws.shape(0), "; x ", shape_text(x),
+            ", weight ", shape_text(weight));
     const auto bs = optional_vector<T>(bias, out, "bias", "dense");
     checked_size({m, out, 1, 1}, "dense", "the output");
     auto y = output<T>({m, out});
@@ -294,8 +303,8 @@ py::tuple dense_backward(const py::array& dy, const py::array& x, const py::arra
     const auto xs = dense_input<T>(x, "x", "dense_backward", 2);
     const auto ws = dense_input<T>(weight, "weight", "dense_backward", 2);
     const std::int64_t m = xs.shape(0), in = xs.shape(1), out = ws.shape(1);
-    require(ws.shape(0) == in, "dense_backward: x has ", in, " features but weight expects ", ws.shape(0), "; x ", shape_text(x),
-            ", weight ", shape_text(weight));
+    require(ws.shape(0) == in, "dense_backward: x has ", in, " features but weight expects ", ws.shape(0), "; x ",
+            shape_text(x), ", weight ", shape_text(weight));
     require_shape(dy, {m, out}, "dy", "dense_backward");
     const auto dys = dense_input<T>(dy, "dy");
     std::optional<py::array_t<T>> dx, dw, db;
@@ -388,61 +397,71 @@ PYBIND11_MODULE(_core, m) {
   isa_in_use();  // a CONVNET_ISA that cannot be served fails the import, not the first call
 
   py::class_<Conv2dShape>(m, "Conv2dShape")
-      .def(py::init([](const std::vector<std::int64_t>& x, const std::vector<std::int64_t>& weight, Pair stride, Padding padding,
-                       Pair dilation, std::int64_t groups, const std::string& op) {
-             return Conv2dShape(shape4(x, "x", op.c_str()), shape4(weight, "weight", op.c_str()), stride, padding, dilation, groups,
-                                op.c_str());
+      .def(py::init([](const std::vector<std::int64_t>& x, const std::vector<std::int64_t>& weight, Pair stride,
+                       Padding padding, Pair dilation, std::int64_t groups, const std::string& op) {
+             return Conv2dShape(shape4(x, "x", op.c_str()), shape4(weight, "weight", op.c_str()), stride, padding,
+                                dilation, groups, op.c_str());
            }),
-           py::arg("x"), py::arg("weight"), py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
-           py::arg("op") = "conv2d")
+           py::arg("x"), py::arg("weight"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
+           py::arg("groups"), py::arg("op") = "conv2d")
       .def_property_readonly("x", [](const Conv2dShape& s) { return py::tuple(py::cast(s.x())); })
       .def_property_readonly("weight", [](const Conv2dShape& s) { return py::tuple(py::cast(s.weight())); })
       .def_property_readonly("y", [](const Conv2dShape& s) { return py::tuple(py::cast(s.y())); })
       .def_property_readonly("stride", [](const Conv2dShape& s) { return py::make_tuple(s.stride_h, s.stride_w); })
-      .def_property_readonly("padding", [](const Conv2dShape& s) { return py::make_tuple(s.pad_top, s.pad_bottom, s.pad_left, s.pad_right); })
-      .def_property_readonly("dilation", [](const Conv2dShape& s) { return py::make_tuple(s.dilation_h, s.dilation_w); })
+      .def_property_readonly(
+          "padding",
+          [](const Conv2dShape& s) { return py::make_tuple(s.pad_top, s.pad_bottom, s.pad_left, s.pad_right); })
+      .def_property_readonly("dilation",
+                             [](const Conv2dShape& s) { return py::make_tuple(s.dilation_h, s.dilation_w); })
       .def_property_readonly("groups", [](const Conv2dShape& s) { return s.groups; })
-      .def_property_readonly("macs", [](const Conv2dShape& s) { return py::int_(py::float_(s.macs())); });
+      .def_property_readonly("macs", [](const Conv2dShape& s) {
+        return py::int_(s.n * s.c_out * s.out_plane()) * py::int_(s.reduction());  // exact beyond 2^63
+      });
 
   py::class_<Pool2dShape>(m, "Pool2dShape")
-      .def(py::init([](const std::vector<std::int64_t>& x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode,
-                       const std::string& op) {
+      .def(py::init([](const std::vector<std::int64_t>& x, Pair kernel, Pair stride, Padding padding, Pair dilation,
+                       bool ceil_mode, const std::string& op) {
              return Pool2dShape(shape4(x, "x", op.c_str()), kernel, stride, padding, dilation, ceil_mode, op.c_str());
            }),
-           py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"),
-           py::arg("op") = "max_pool2d")
+           py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
+           py::arg("ceil_mode"), py::arg("op") = "max_pool2d")
       .def_property_readonly("x", [](const Pool2dShape& s) { return py::tuple(py::cast(s.x())); })
       .def_property_readonly("y", [](const Pool2dShape& s) { return py::tuple(py::cast(s.y())); })
       .def_property_readonly("kernel", [](const Pool2dShape& s) { return py::make_tuple(s.k_h, s.k_w); })
       .def_property_readonly("stride", [](const Pool2dShape& s) { return py::make_tuple(s.stride_h, s.stride_w); })
-      .def_property_readonly("padding", [](const Pool2dShape& s) { return py::make_tuple(s.pad_top, s.pad_bottom, s.pad_left, s.pad_right); })
-      .def_property_readonly("dilation", [](const Pool2dShape& s) { return py::make_tuple(s.dilation_h, s.dilation_w); });
+      .def_property_readonly(
+          "padding",
+          [](const Pool2dShape& s) { return py::make_tuple(s.pad_top, s.pad_bottom, s.pad_left, s.pad_right); })
+      .def_property_readonly("dilation",
+                             [](const Pool2dShape& s) { return py::make_tuple(s.dilation_h, s.dilation_w); });
 
   py::class_<Conv2dPlan>(m, "Conv2dPlan")
-      .def(py::init<const py::array&, const OptionalArray&, Pair, Padding, Pair, std::int64_t, bool, const std::string&>(),
-           py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
-           py::arg("relu"), py::arg("algorithm"))
+      .def(py::init<const py::array&, const OptionalArray&, Pair, Padding, Pair, std::int64_t, bool,
+                    const std::string&>(),
+           py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
+           py::arg("groups"), py::arg("relu"), py::arg("algorithm"))
       .def("__call__", &Conv2dPlan::operator(), py::arg("x"), py::arg("out") = py::none());
 
-  m.def("conv2d", &conv2d, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
-        py::arg("groups"), py::arg("relu"), py::arg("algorithm"), py::arg("out"));
-  m.def("conv2d_backward", &conv2d_backward, py::arg("dy"), py::arg("x"), py::arg("weight"), py::arg("stride"), py::arg("padding"),
-        py::arg("dilation"), py::arg("groups"), py::arg("needs"));
+  m.def("conv2d", &conv2d, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
+        py::arg("dilation"), py::arg("groups"), py::arg("relu"), py::arg("algorithm"), py::arg("out"));
+  m.def("conv2d_backward", &conv2d_backward, py::arg("dy"), py::arg("x"), py::arg("weight"), py::arg("stride"),
+        py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("needs"));
   const auto max_pool_arguments = [](bool with_indices) {
-    return [with_indices](const py::array& x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode) {
-      return max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_indices);
-    };
+    return
+        [with_indices](const py::array& x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode) {
+          return max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_indices);
+        };
   };
   m.def("max_pool2d", max_pool_arguments(false), py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
         py::arg("dilation"), py::arg("ceil_mode"));
-  m.def("max_pool2d_with_indices", max_pool_arguments(true), py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
-        py::arg("dilation"), py::arg("ceil_mode"));
-  m.def("max_pool2d_backward", &max_pool_backward, py::arg("dy"), py::arg("indices"), py::arg("x_shape"), py::arg("kernel"),
-        py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"));
-  m.def("avg_pool2d", &avg_pool, py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
-        py::arg("ceil_mode"), py::arg("count_include_pad"));
-  m.def("avg_pool2d_backward", &avg_pool_backward, py::arg("dy"), py::arg("x_shape"), py::arg("kernel"), py::arg("stride"),
-        py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"), py::arg("count_include_pad"));
+  m.def("max_pool2d_with_indices", max_pool_arguments(true), py::arg("x"), py::arg("kernel"), py::arg("stride"),
+        py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"));
+  m.def("max_pool2d_backward", &max_pool_backward, py::arg("dy"), py::arg("indices"), py::arg("x_shape"),
+        py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"));
+  m.def("avg_pool2d", &avg_pool, py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
+        py::arg("dilation"), py::arg("ceil_mode"), py::arg("count_include_pad"));
+  m.def("avg_pool2d_backward", &avg_pool_backward, py::arg("dy"), py::arg("x_shape"), py::arg("kernel"),
+        py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"), py::arg("count_include_pad"));
   m.def("gemm", &gemm, py::arg("a"), py::arg("b"), py::arg("c"), py::arg("alpha"), py::arg("beta"), py::arg("trans_a"),
         py::arg("trans_b"));
   m.def("dense", &dense, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("relu"));

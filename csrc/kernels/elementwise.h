@@ -16,7 +16,8 @@ void gather(const T* x, std::int64_t step, std::int64_t count, T* y) {
 }
 
 template <class T>
-void transpose(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y, std::int64_t y_stride) {
+void transpose(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
+               std::int64_t y_stride) {
   constexpr std::int64_t block = 16;  // both sides of a block stay in the first-level cache
   for (std::int64_t i0 = 0; i0 < rows; i0 += block)
     for (std::int64_t j0 = 0; j0 < columns; j0 += block) {
@@ -40,7 +41,8 @@ T sum(const T* x, std::int64_t count) {
 
 template <class T>
 void relu(const T* x, std::int64_t count, T* y) {
-  for_vectors<T>(count, [&](std::int64_t i, std::int64_t n) { store_upto(y + i, positive_part<T>(load_upto(x + i, n)), n); });
+  for_vectors<T>(count,
+                 [&](std::int64_t i, std::int64_t n) { store_upto(y + i, positive_part<T>(load_upto(x + i, n)), n); });
 }
 
 template <class T>

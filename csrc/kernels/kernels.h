@@ -9,8 +9,9 @@ namespace convnet {
 constexpr int kMostRows = 24;    // the tallest tile of any instruction set
 constexpr int kMostVectors = 4;  // the widest
 
-// One tile of a product: c[i][j] (+)= sum over channels p and taps t of a[(p·taps + t)][i] · b[p·channel_stride + tap_offset[t] + j]
-// for i < rows, j < vectors·lanes. A plain matrix product has one tap at offset 0. Terms are added in this order.
+// One tile of a product: c[i][j] (+)= sum over channels p and taps t of a[(p·taps + t)][i] · b[p·channel_stride +
+// tap_offset[t] + j] for i < rows, j < vectors·lanes. A plain matrix product has one tap at offset 0. Terms are added
+// in this order.
 template <class T>
 struct Tile {
   const T* a;  // packed: `rows` values a term
@@ -26,7 +27,8 @@ struct Tile {
 };
 
 // Where the lanes of a finished tile go. The tile's columns are positions first, first + 1, ... of a grid of `pitch`
-// columns, of which the first `columns` of each row are real; position p is y[p / pitch · y_row + p % pitch · y_column].
+// columns, of which the first `columns` of each row are real; position p is y[p / pitch · y_row + p % pitch ·
+// y_column].
 template <class T>
 struct Placement {
   const T* c;
@@ -55,7 +57,6 @@ struct Kernels {
   void (*relu)(const T* x, std::int64_t count, T* y);
   void (*relu_backward)(const T* dy, const T* x, std::int64_t count, T* dx);
   void (*axpby)(T a, const T* x, T b, const T* y, std::int64_t count, T* z);  // z = a·x + b·y
-
 };
 
 struct IsaTable {

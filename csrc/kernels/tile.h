@@ -13,9 +13,12 @@ void tile(const Tile<T>& t) {
   Vec<T> sum[R][V] = {};
   const T* a = t.a;
   const T* channel = t.b;
+  const std::int64_t taps = t.taps;
+  const std::int64_t* const tap_offset = t.tap_offset;
   for (std::int64_t p = 0; p < t.channels; ++p, channel += t.channel_stride) {
-    for (std::int64_t k = 0; k < t.taps; ++k, a += R) {
-      const T* b = channel + t.tap_offset[k];
+#pragma GCC unroll 2
+    for (std::int64_t k = 0; k < taps; ++k, a += R) {
+      const T* b = channel + tap_offset[k];
       Vec<T> columns[V];
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) columns[v] = load(b + v * L);

@@ -14,9 +14,8 @@ constexpr std::int64_t kElements = 32 << 10;  // of one unit of work
 
 template <class Block>
 void for_blocks(std::int64_t count, Block&& block) {
-  parallel_for((count + kElements - 1) / kElements, double(count), [&](std::int64_t unit) {
-    block(unit * kElements, std::min(kElements, count - unit * kElements));
-  });
+  parallel_for((count + kElements - 1) / kElements, double(count),
+               [&](std::int64_t unit) { block(unit * kElements, std::min(kElements, count - unit * kElements)); });
 }
 
 }  // namespace
@@ -28,7 +27,9 @@ void relu(const T* x, std::int64_t count, T* y) {
 
 template <class T>
 void relu_backward(const T* dy, const T* x, std::int64_t count, T* dx) {
-  for_blocks(count, [&](std::int64_t first, std::int64_t n) { kernels<T>().relu_backward(dy + first, x + first, n, dx + first); });
+  for_blocks(count, [&](std::int64_t first, std::int64_t n) {
+    kernels<T>().relu_backward(dy + first, x + first, n, dx + first);
+  });
 }
 
 template <class T>
@@ -39,7 +40,8 @@ void scale_and_add(std::int64_t count, T alpha, T beta, const T* c, T* y) {
 }
 
 template <class T>
-double softmax_cross_entropy(std::int64_t n, std::int64_t classes, const T* logits, const std::int64_t* labels, T* dlogits) {
+double softmax_cross_entropy(std::int64_t n, std::int64_t classes, const T* logits, const std::int64_t* labels,
+                             T* dlogits) {
   for (std::int64_t i = 0; i < n; ++i)
     require(labels[i] >= 0 && labels[i] < classes, "softmax_cross_entropy: label ", labels[i], " at row ", i,
             " is not a class number from 0 to ", classes - 1);
@@ -57,10 +59,10 @@ double softmax_cross_entropy(std::int64_t n, std::int64_t classes, const T* logi
   return n ? loss / double(n) : 0.0;
 }
 
-#define CONVNET_INSTANTIATE(T)                                        \
-  template void relu(const T*, std::int64_t, T*);                     \
-  template void relu_backward(const T*, const T*, std::int64_t, T*);  \
-  template void scale_and_add(std::int64_t, T, T, const T*, T*);      \
+#define CONVNET_INSTANTIATE(T)                                       \
+  template void relu(const T*, std::int64_t, T*);                    \
+  template void relu_backward(const T*, const T*, std::int64_t, T*); \
+  template void scale_and_add(std::int64_t, T, T, const T*, T*);     \
   template double softmax_cross_entropy(std::int64_t, std::int64_t, const T*, const std::int64_t*, T*);
 CONVNET_INSTANTIATE(float)
 CONVNET_INSTANTIATE(double)

@@ -17,6 +17,7 @@ void scale_and_add(std::int64_t count, T alpha, T beta, const T* c, T* y);
 // The mean over rows of -log softmax(logits)[label], and its gradient (softmax - one-hot) / n. Throws
 // std::invalid_argument for a label outside [0, classes).
 template <class T>
-double softmax_cross_entropy(std::int64_t n, std::int64_t classes, const T* logits, const std::int64_t* labels, T* dlogits);
+double softmax_cross_entropy(std::int64_t n, std::int64_t classes, const T* logits, const std::int64_t* labels,
+                             T* dlogits);
 
 }  // namespace convnet

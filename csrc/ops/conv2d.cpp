@@ -84,19 +84,17 @@ class Reference final : public PackedCorrelation<T> {
 constexpr struct {
   const char* name;
   Algorithm algorithm;
-} kNames[] = {{"auto", Algorithm::automatic},
-              {"direct", Algorithm::direct},
-              {"gemm", Algorithm::gemm},
-              {"winograd", Algorithm::winograd},
-              {"depthwise", Algorithm::depthwise},
-              {"reference", Algorithm::reference}};
+} kNames[] = {{"auto", Algorithm::automatic},      {"direct", Algorithm::direct},
+              {"gemm", Algorithm::gemm},           {"winograd", Algorithm::winograd},
+              {"depthwise", Algorithm::depthwise}, {"reference", Algorithm::reference}};
 
 }  // namespace
 
 Algorithm algorithm_named(const char* name) {
   for (const auto& entry : kNames)
     if (std::strcmp(entry.name, name) == 0) return entry.algorithm;
-  throw std::invalid_argument(message("conv2d: algorithm must be 'auto', 'direct', 'gemm', 'winograd' or 'reference', got '", name, "'"));
+  throw std::invalid_argument(
+      message("conv2d: algorithm must be 'auto', 'direct', 'gemm', 'winograd' or 'reference', got '", name, "'"));
 }
 
 const char* algorithm_name(Algorithm algorithm) { return kNames[int(algorithm)].name; }
@@ -153,14 +151,15 @@ template <class T>
 void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
   parallel_for(s.c_out, double(s.n * s.c_out * s.out_plane()), [&](std::int64_t k) {
     db[k] = 0;
-    for (std::int64_t n = 0; n < s.n; ++n) db[k] += kernels<T>().sum(dy + (n * s.c_out + k) * s.out_plane(), s.out_plane());
+    for (std::int64_t n = 0; n < s.n; ++n)
+      db[k] += kernels<T>().sum(dy + (n * s.c_out + k) * s.out_plane(), s.out_plane());
   });
 }
 
-#define CONVNET_INSTANTIATE(T)                                                                              \
-  template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*);           \
-  template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);              \
-  template void conv2d_backward_input(const Conv2dShape&, const T*, const T*, T*);                          \
+#define CONVNET_INSTANTIATE(T)                                                                         \
+  template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*); \
+  template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);         \
+  template void conv2d_backward_input(const Conv2dShape&, const T*, const T*, T*);                     \
   template void conv2d_backward_bias(const Conv2dShape&, const T*, T*);
 CONVNET_INSTANTIATE(float)
 CONVNET_INSTANTIATE(double)

@@ -10,7 +10,7 @@
 namespace convnet {
 namespace {
 
-constexpr std::int64_t kBandBytes = 640 << 10;  // of the second-level cache, for the input of one block
+constexpr std::int64_t kBandBytes = 640 << 10;   // of the second-level cache, for the input of one block
 constexpr std::int64_t kTermsInRegisters = 512;  // summed before they meet the earlier ones: bounds the rounding error
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -76,8 +76,10 @@ struct BandLayout {
   std::int64_t shared_zeros(const Correlation& p) const {
     std::int64_t shared = columns;
     for (const Phase& phase : phases) {
-      const std::int64_t leading = std::max<std::int64_t>(0, ceil_div(-(first_column * p.step_w + phase.column), p.step_w));
-      const std::int64_t real_end = ceil_div(p.in_w - phase.column, p.step_w) - first_column;  // first column past the image
+      const std::int64_t leading =
+          std::max<std::int64_t>(0, ceil_div(-(first_column * p.step_w + phase.column), p.step_w));
+      const std::int64_t real_end =
+          ceil_div(p.in_w - phase.column, p.step_w) - first_column;  // first column past the image
       const std::int64_t trailing = std::max<std::int64_t>(0, columns - real_end);
       shared = std::min({shared, leading, trailing});
     }
@@ -93,14 +95,16 @@ struct BandLayout {
 
 // Copies the part of the input that the block at (row0, column0) reads.
 template <class T>
-void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::int64_t row0, std::int64_t column0, T* out) {
+void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::int64_t row0, std::int64_t column0,
+               T* out) {
   const Kernels<T>& kernel = kernels<T>();
   for (std::int64_t c = 0; c < p.c; ++c) {
     const T* plane = x + c * p.in_h * p.in_w;
     T* row_out = out + c * band.channel_stride;
     for (const Phase& phase : band.phases) {
       const std::int64_t column_start = (band.first_column + column0) * p.step_w + phase.column;
-      const std::int64_t left = std::clamp<std::int64_t>(column_start < 0 ? ceil_div(-column_start, p.step_w) : 0, 0, band.columns);
+      const std::int64_t left =
+          std::clamp<std::int64_t>(column_start < 0 ? ceil_div(-column_start, p.step_w) : 0, 0, band.columns);
       const std::int64_t right =
           std::clamp<std::int64_t>(ceil_div(p.in_w - column_start, p.step_w), left, band.columns);
       for (std::int64_t i = 0; i < band.rows; ++i, row_out += band.pitch) {
@@ -128,8 +132,8 @@ void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::in
 // All tiles of one block for the output channels [k_begin, k_end) of a panel.
 template <class T>
 void run_panel(const Correlation& p, const Blocking& blocking, const BandLayout& layout, const T* band, const T* packed,
-               std::int64_t k_begin, std::int64_t k_end, const T* bias, bool relu, std::int64_t block_h, std::int64_t block_w,
-               T* tile_sums, T* y) {
+               std::int64_t k_begin, std::int64_t k_end, const T* bias, bool relu, std::int64_t block_h,
+               std::int64_t block_w, T* tile_sums, T* y) {
   const Kernels<T>& kernel = kernels<T>();
   const std::int64_t lanes = kernel.lanes, rows = k_end - k_begin;
   const std::int64_t positions = (block_h - 1) * layout.pitch + block_w;
@@ -137,10 +141,12 @@ void run_panel(const Correlation& p, const Blocking& blocking, const BandLayout&
   const std::int64_t taps = std::int64_t(p.taps.size());
   const std::int64_t channels_a_step = std::max<std::int64_t>(1, kTermsInRegisters / taps);
   for (std::int64_t t = 0; t < tiles; ++t) {
-    const std::int64_t first = vectors * t / tiles * lanes, width = vectors * (t + 1) / tiles * lanes - first;
+    const std::int64_t first = t * blocking.vectors * lanes,
+                       width = std::min<std::int64_t>(blocking.vectors, vectors - t * blocking.vectors) * lanes;
     const std::int64_t row = first / layout.pitch, column = first % layout.pitch;
     const bool in_place = p.y_column == 1 && column + width <= block_w;
-    Tile<T> tile{packed, band + first, 0, layout.channel_stride, taps, layout.tap_offset.data(), tile_sums, width, false, nullptr, false};
+    Tile<T> tile{packed, band + first, 0,    layout.channel_stride, taps, layout.tap_offset.data(), tile_sums, width,
+                 false,  nullptr,      false};
     if (in_place) {
       tile.c = y + row * p.y_row + column;
       tile.c_stride = p.y_plane;
@@ -157,8 +163,8 @@ void run_panel(const Correlation& p, const Blocking& blocking, const BandLayout&
       tile.b += tile.channels * layout.channel_stride;
     }
     if (!in_place)
-      kernel.place({tile_sums, width, int(rows), first, std::min(width, positions - first), layout.pitch, block_w, y, p.y_plane,
-                    p.y_row, p.y_column});
+      kernel.place({tile_sums, width, int(rows), first, std::min(width, positions - first), layout.pitch, block_w, y,
+                    p.y_plane, p.y_row, p.y_column});
   }
 }
 
@@ -167,12 +173,14 @@ Blocking choose_blocking(const Correlation& p) {
   const Kernels<T>& kernel = kernels<T>();
   Blocking b{};
   const std::int64_t vectors = ceil_div(p.out_h * p.out_w, kernel.lanes);
-  b.vectors = int(std::min<std::int64_t>(kernel.most_rows[3] >= 8 ? 3 : 2, vectors));
+  b.vectors = int(std::min<std::int64_t>(2, vectors));
   b.panels = ceil_div(p.k, kernel.most_rows[b.vectors]);
   // Whole rows while a band of a few rows fits, else as many columns as do.
   b.block_w = p.out_w;
   b.block_h = p.out_h;
-  const auto bytes = [&] { return BandLayout(p, b.block_h, b.block_w, b.block_w == p.out_w).template size<T>(p.c) * std::int64_t(sizeof(T)); };
+  const auto bytes = [&] {
+    return BandLayout(p, b.block_h, b.block_w, b.block_w == p.out_w).template size<T>(p.c) * std::int64_t(sizeof(T));
+  };
   const std::int64_t tile = b.vectors * kernel.lanes;
   const auto halve = [&] {
     if (b.block_h > 1 && (b.block_h * b.block_w > 4 * tile || b.block_w <= 2 * tile))
@@ -210,24 +218,30 @@ void pack_weights(const Correlation& p, const Blocking& blocking, const Weights<
 }
 
 template <class T>
-void correlate(const Correlation& p, const Blocking& blocking, const T* x, const T* packed, const T* bias, bool relu, T* y) {
+void correlate(const Correlation& p, const Blocking& blocking, const T* x, const T* packed, const T* bias, bool relu,
+               T* y) {
   const std::int64_t blocks_h = ceil_div(p.out_h, blocking.block_h), blocks_w = ceil_div(p.out_w, blocking.block_w);
   const BandLayout layout(p, blocking.block_h, blocking.block_w, blocks_w == 1);
   const std::int64_t band_size = layout.template size<T>(p.c);
   const std::int64_t units = p.images * p.groups * blocks_h * blocks_w * blocking.panel_runs;
   parallel_for(units, p.macs(), [&](std::int64_t unit) {
     const std::int64_t run = unit % blocking.panel_runs, block = unit / blocking.panel_runs;
-    const std::int64_t column0 = block % blocks_w * blocking.block_w, row0 = block / blocks_w % blocks_h * blocking.block_h;
-    const std::int64_t image = block / (blocks_w * blocks_h) / p.groups, group = block / (blocks_w * blocks_h) % p.groups;
-    const std::int64_t block_h = std::min(blocking.block_h, p.out_h - row0), block_w = std::min(blocking.block_w, p.out_w - column0);
+    const std::int64_t column0 = block % blocks_w * blocking.block_w,
+                       row0 = block / blocks_w % blocks_h * blocking.block_h;
+    const std::int64_t image = block / (blocks_w * blocks_h) / p.groups,
+                       group = block / (blocks_w * blocks_h) % p.groups;
+    const std::int64_t block_h = std::min(blocking.block_h, p.out_h - row0),
+                       block_w = std::min(blocking.block_w, p.out_w - column0);
     T* band = thread_workspace<T>(band_size + kMostRows * kMostVectors * kernels<T>().lanes);
     T* tile_sums = band + band_size;
     fill_band(p, layout, x + (image * p.groups + group) * p.c * p.in_h * p.in_w, row0, column0, band);
-    for (std::int64_t panel = blocking.panels * run / blocking.panel_runs; panel < blocking.panels * (run + 1) / blocking.panel_runs; ++panel) {
+    for (std::int64_t panel = blocking.panels * run / blocking.panel_runs;
+         panel < blocking.panels * (run + 1) / blocking.panel_runs; ++panel) {
       const std::int64_t k_begin = group * p.k + blocking.panel_begin(panel, p.k);
       const std::int64_t k_end = group * p.k + blocking.panel_begin(panel + 1, p.k);
-      run_panel(p, blocking, layout, band, packed + k_begin * p.reduction(), k_begin, k_end, bias ? bias + k_begin : nullptr, relu,
-                block_h, block_w, tile_sums, y + image * p.y_image + k_begin * p.y_plane + row0 * p.y_row + column0 * p.y_column);
+      run_panel(p, blocking, layout, band, packed + k_begin * p.reduction(), k_begin, k_end,
+                bias ? bias + k_begin : nullptr, relu, block_h, block_w, tile_sums,
+                y + image * p.y_image + k_begin * p.y_plane + row0 * p.y_row + column0 * p.y_column);
     }
   });
 }

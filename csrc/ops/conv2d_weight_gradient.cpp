@@ -1,4 +1,5 @@
-// The gradient for the weights: dw[k, c, t] = sum over images and output positions of dy[k, i, j] · x[c, place of tap t].
+// The gradient for the weights: dw[k, c, t] = sum over images and output positions of dy[k, i, j] · x[c, place of tap
+// t].
 //
 // The positions are the terms of a product, so both operands are turned: dy to (position, k), x to (position, c) with
 // channels in lanes, once for all taps (a tap is an offset). Where the channels do not fill a vector, channel and tap
@@ -17,16 +18,16 @@ namespace {
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-constexpr std::int64_t kBlockBytes = 512 << 10;   // of the second-level cache, for both operands of a block of rows
-constexpr std::int64_t kSliceBytes = 6 << 20;     // for the partial sums of all slices
+constexpr std::int64_t kBlockBytes = 512 << 10;  // of the second-level cache, for both operands of a block of rows
+constexpr std::int64_t kSliceBytes = 6 << 20;    // for the partial sums of all slices
 constexpr std::int64_t kMostSlices = 16;
 
 struct Geometry {
-  bool gathered;                        // lanes are (channel, tap), else channels
-  std::int64_t taps, columns;           // taps apart, and lanes' worth of columns: c or c·taps
-  std::int64_t padded_columns;          // to whole vectors
-  std::int64_t image_h, image_w;        // of the turned image: padded input, or outputs where gathered
-  std::int64_t block_h;                 // output rows of a block
+  bool gathered;                  // lanes are (channel, tap), else channels
+  std::int64_t taps, columns;     // taps apart, and lanes' worth of columns: c or c·taps
+  std::int64_t padded_columns;    // to whole vectors
+  std::int64_t image_h, image_w;  // of the turned image: padded input, or outputs where gathered
+  std::int64_t block_h;           // output rows of a block
   std::int64_t slices, panels, panel_runs;
   int vectors;
 
@@ -54,11 +55,13 @@ Geometry geometry(const Conv2dShape& s) {
   g.panels = ceil_div(s.c_out_group(), kernel.most_rows[g.vectors]);
   g.block_h = s.o_h;
   const auto bytes = [&] {
-    return (g.rows_of_block(s, g.block_h) * g.image_w * g.padded_columns + g.block_h * s.o_w * s.c_out_group()) * std::int64_t(sizeof(T));
+    return (g.rows_of_block(s, g.block_h) * g.image_w * g.padded_columns + g.block_h * s.o_w * s.c_out_group()) *
+           std::int64_t(sizeof(T));
   };
   while (g.block_h > 1 && bytes() > kBlockBytes) g.block_h = ceil_div(g.block_h, 2);
-  g.slices = std::clamp<std::int64_t>(kSliceBytes / std::max<std::int64_t>(1, g.partial_size(s) * std::int64_t(sizeof(T))), 1,
-                                      std::min(kMostSlices, s.n));
+  g.slices =
+      std::clamp<std::int64_t>(kSliceBytes / std::max<std::int64_t>(1, g.partial_size(s) * std::int64_t(sizeof(T))), 1,
+                               std::min(kMostSlices, s.n));
   g.panel_runs = std::min(g.panels, ceil_div(4, g.slices * s.groups));
   return g;
 }
@@ -72,7 +75,8 @@ void turn_input(const Conv2dShape& s, const Geometry& g, const T* x, std::int64_
     for (std::int64_t i = 0; i < rows; ++i) {
       const std::int64_t row = row0 * s.stride_h - s.pad_top + i;
       if (row >= 0 && row < s.h)
-        kernels<T>().transpose(x + row * s.w, s.in_plane(), s.c_in_group(), s.w, out + (i * g.image_w + s.pad_left) * width, width);
+        kernels<T>().transpose(x + row * s.w, s.in_plane(), s.c_in_group(), s.w,
+                               out + (i * g.image_w + s.pad_left) * width, width);
     }
     return;
   }
@@ -113,7 +117,8 @@ void conv2d_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw
   const Scratch<T> sums(std::size_t(g.slices * partial));
   const auto panel_begin = [&](std::int64_t panel) { return s.c_out_group() * panel / g.panels; };
   parallel_for(g.slices * s.groups * g.panel_runs, s.macs(), [&](std::int64_t unit) {
-    const std::int64_t run = unit % g.panel_runs, group = unit / g.panel_runs % s.groups, slice = unit / g.panel_runs / s.groups;
+    const std::int64_t run = unit % g.panel_runs, group = unit / g.panel_runs % s.groups,
+                       slice = unit / g.panel_runs / s.groups;
     const std::int64_t panel0 = g.panels * run / g.panel_runs, panel1 = g.panels * (run + 1) / g.panel_runs;
     const std::int64_t k0 = panel_begin(panel0), k1 = panel_begin(panel1);
     const std::int64_t turned_size = g.rows_of_block(s, g.block_h) * g.image_w * width;
@@ -126,15 +131,15 @@ void conv2d_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw
         turn_input(s, g, x + (n * s.c_in + group * s.c_in_group()) * s.in_plane(), row0, h, turned);
         for (std::int64_t panel = panel0; panel < panel1; ++panel) {
           const std::int64_t begin = panel_begin(panel), rows = panel_begin(panel + 1) - begin;
-          kernel.transpose(dy + (n * s.c_out + group * s.c_out_group() + begin) * s.out_plane() + row0 * s.o_w, s.out_plane(), rows,
-                           positions, packed + (begin - k0) * positions, rows);
+          kernel.transpose(dy + (n * s.c_out + group * s.c_out_group() + begin) * s.out_plane() + row0 * s.o_w,
+                           s.out_plane(), rows, positions, packed + (begin - k0) * positions, rows);
           for (std::int64_t t = 0; t < g.taps; ++t) {
             const T* tap = turned + (t / s.k_w * s.dilation_h * g.image_w + t % s.k_w * s.dilation_w) * width;
             for (std::int64_t v = 0; v < width; v += g.vectors * lanes) {
               const std::int64_t vectors = std::min<std::int64_t>(g.vectors, (width - v) / lanes);
               T* c = sums.data() + slice * partial + ((group * s.c_out_group() + begin) * g.taps + t) * width + v;
-              kernel.tile[rows][vectors]({packed + (begin - k0) * positions, tap + v, h, step_h * g.image_w * width, s.o_w,
-                                          position_offset.data(), c, g.taps * width, add, nullptr, false});
+              kernel.tile[rows][vectors]({packed + (begin - k0) * positions, tap + v, h, step_h * g.image_w * width,
+                                          s.o_w, position_offset.data(), c, g.taps * width, add, nullptr, false});
             }
           }
         }

@@ -23,12 +23,14 @@ struct Correlation {
   std::int64_t c, in_h, in_w;    // input channels of a group
   std::int64_t k, out_h, out_w;  // output channels of a group
   std::int64_t step_h, step_w;
-  std::vector<Tap> taps;         // at least one
+  std::vector<Tap> taps;  // at least one
   // Where y's elements stand: the planes of one image, and a plane's rows and columns
   std::int64_t y_image, y_plane, y_row, y_column;
 
   std::int64_t reduction() const { return c * std::int64_t(taps.size()); }
-  double macs() const { return double(images) * double(groups) * double(k) * double(out_h) * double(out_w) * double(reduction()); }
+  double macs() const {
+    return double(images) * double(groups) * double(k) * double(out_h) * double(out_w) * double(reduction());
+  }
 };
 
 // Weights as the user has them: A[k, c, t] of a group is data[group·group_stride + k·k_stride + c·c_stride + t.source].

@@ -9,8 +9,8 @@
 namespace convnet {
 namespace {
 
-constexpr std::int64_t kTerms = 384;     // of the sum, taken from a block of b at a time
-constexpr std::int64_t kColumns = 384;   // of b, in such a block: together 576 KB of the second-level cache in float32
+constexpr std::int64_t kTerms = 384;    // of the sum, taken from a block of b at a time
+constexpr std::int64_t kColumns = 384;  // of b, in such a block: together 576 KB of the second-level cache in float32
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -45,7 +45,8 @@ void pack_columns(const Matrix<T>& b, std::int64_t p0, std::int64_t terms, std::
 }  // namespace
 
 template <class T>
-void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix<T>& a, const Matrix<T>& b, bool add, bool relu, T* c) {
+void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix<T>& a, const Matrix<T>& b, bool add, bool relu,
+          T* c) {
   const Kernels<T>& kernel = kernels<T>();
   if (m == 0 || n == 0) return;
   if (k == 0) {
@@ -54,7 +55,9 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix<T>& a, co
     return;
   }
   const std::int64_t lanes = kernel.lanes;
-  int vectors = int(std::min<std::int64_t>(ceil_div(n, lanes), m <= kernel.most_rows[4] ? 4 : kernel.most_rows[3] >= 8 ? 3 : 2));
+  int vectors = int(std::min<std::int64_t>(ceil_div(n, lanes), m <= kernel.most_rows[4]   ? 4
+                                                               : kernel.most_rows[3] >= 8 ? 3
+                                                                                          : 2));
   const std::int64_t panels = ceil_div(m, kernel.most_rows[vectors]);
   const auto panel_begin = [&](std::int64_t panel) { return m * panel / panels; };
   // A few rows pass over b once or twice: packing it would cost more than it brings.
@@ -66,7 +69,8 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix<T>& a, co
 
   const Scratch<T> rows(std::size_t(m) * std::size_t(k));
   parallel_for(panels, double(m) * double(k), [&](std::int64_t panel) {
-    pack_rows(a, panel_begin(panel), panel_begin(panel + 1) - panel_begin(panel), k, rows.data() + panel_begin(panel) * k);
+    pack_rows(a, panel_begin(panel), panel_begin(panel + 1) - panel_begin(panel), k,
+              rows.data() + panel_begin(panel) * k);
   });
   parallel_for(blocks * runs, work, [&](std::int64_t unit) {
     const std::int64_t block = unit / runs, run = unit % runs;
@@ -112,7 +116,8 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix<T>& a, co
 }
 
 template <class T>
-void dense(std::int64_t m, std::int64_t in, std::int64_t out, const T* x, const T* weight, const T* bias, bool relu, T* y) {
+void dense(std::int64_t m, std::int64_t in, std::int64_t out, const T* x, const T* weight, const T* bias, bool relu,
+           T* y) {
   if (bias)
     for (std::int64_t i = 0; i < m; ++i) std::copy_n(bias, out, y + i * out);
   gemm<T>(m, out, in, {x, in, 1}, {weight, out, 1}, bias != nullptr, relu, y);
@@ -129,9 +134,9 @@ void dense_backward(std::int64_t m, std::int64_t in, std::int64_t out, const T* 
   }
 }
 
-#define CONVNET_INSTANTIATE(T)                                                                                       \
-  template void gemm(std::int64_t, std::int64_t, std::int64_t, const Matrix<T>&, const Matrix<T>&, bool, bool, T*);  \
-  template void dense(std::int64_t, std::int64_t, std::int64_t, const T*, const T*, const T*, bool, T*);             \
+#define CONVNET_INSTANTIATE(T)                                                                                      \
+  template void gemm(std::int64_t, std::int64_t, std::int64_t, const Matrix<T>&, const Matrix<T>&, bool, bool, T*); \
+  template void dense(std::int64_t, std::int64_t, std::int64_t, const T*, const T*, const T*, bool, T*);            \
   template void dense_backward(std::int64_t, std::int64_t, std::int64_t, const T*, const T*, const T*, T*, T*, T*);
 CONVNET_INSTANTIATE(float)
 CONVNET_INSTANTIATE(double)

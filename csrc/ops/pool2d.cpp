@@ -16,8 +16,8 @@ struct Span {
   std::int64_t inside, padded;  // taps on the input; taps on the padded extent
 };
 
-std::vector<Span> spans(std::int64_t out, std::int64_t in, std::int64_t kernel, std::int64_t stride, std::int64_t pad_before,
-                        std::int64_t pad_after, std::int64_t dilation) {
+std::vector<Span> spans(std::int64_t out, std::int64_t in, std::int64_t kernel, std::int64_t stride,
+                        std::int64_t pad_before, std::int64_t pad_after, std::int64_t dilation) {
   std::vector<Span> result;
   for (std::int64_t o = 0; o < out; ++o) {
     const std::int64_t start = o * stride - pad_before;
@@ -51,7 +51,8 @@ void for_planes(const Pool2dShape& s, Visit&& visit) {
 template <class Tap>
 void for_taps(const Pool2dShape& s, const Span& rows, const Span& columns, Tap&& tap) {
   for (std::int64_t r = 0, row = rows.start; r < rows.inside; ++r, row += s.dilation_h)
-    for (std::int64_t q = 0, column = columns.start; q < columns.inside; ++q, column += s.dilation_w) tap(row * s.w + column);
+    for (std::int64_t q = 0, column = columns.start; q < columns.inside; ++q, column += s.dilation_w)
+      tap(row * s.w + column);
 }
 
 }  // namespace
@@ -75,8 +76,8 @@ template <class T>
 void max_pool2d_backward(const Pool2dShape& s, const T* dy, const std::int64_t* indices, T* dx) {
   const std::int64_t outputs = s.planes() * s.out_plane();
   for (std::int64_t i = 0; i < outputs; ++i)
-    require(indices[i] >= 0 && indices[i] < s.in_plane(), "max_pool2d_backward: index ", indices[i], " is outside its plane of ", s.h,
-            " x ", s.w, " elements");
+    require(indices[i] >= 0 && indices[i] < s.in_plane(), "max_pool2d_backward: index ", indices[i],
+            " is outside its plane of ", s.h, " x ", s.w, " elements");
   parallel_for(s.planes(), double(s.planes()) * double(s.in_plane() + s.out_plane()), [&](std::int64_t plane) {
     T* to = dx + plane * s.in_plane();
     std::fill_n(to, s.in_plane(), T(0));
@@ -91,7 +92,8 @@ void avg_pool2d(const Pool2dShape& s, bool count_include_pad, const T* x, T* y) 
     const T* from = x + plane * s.in_plane();
     T sum = 0;
     for_taps(s, windows.rows[i], windows.columns[j], [&](std::int64_t place) { sum += from[place]; });
-    y[plane * s.out_plane() + std::int64_t(i) * s.o_w + std::int64_t(j)] = sum / T(windows.divisor(i, j, count_include_pad));
+    y[plane * s.out_plane() + std::int64_t(i) * s.o_w + std::int64_t(j)] =
+        sum / T(windows.divisor(i, j, count_include_pad));
   });
 }
 
@@ -101,15 +103,16 @@ void avg_pool2d_backward(const Pool2dShape& s, bool count_include_pad, const T* 
   std::fill_n(dx, s.planes() * s.in_plane(), T(0));
   for_planes(s, [&](std::int64_t plane, std::size_t i, std::size_t j) {
     T* to = dx + plane * s.in_plane();
-    const T share = dy[plane * s.out_plane() + std::int64_t(i) * s.o_w + std::int64_t(j)] / T(windows.divisor(i, j, count_include_pad));
+    const T share = dy[plane * s.out_plane() + std::int64_t(i) * s.o_w + std::int64_t(j)] /
+                    T(windows.divisor(i, j, count_include_pad));
     for_taps(s, windows.rows[i], windows.columns[j], [&](std::int64_t place) { to[place] += share; });
   });
 }
 
-#define CONVNET_INSTANTIATE(T)                                                                   \
-  template void max_pool2d(const Pool2dShape&, const T*, T*, std::int64_t*);                     \
-  template void max_pool2d_backward(const Pool2dShape&, const T*, const std::int64_t*, T*);      \
-  template void avg_pool2d(const Pool2dShape&, bool, const T*, T*);                              \
+#define CONVNET_INSTANTIATE(T)                                                              \
+  template void max_pool2d(const Pool2dShape&, const T*, T*, std::int64_t*);                \
+  template void max_pool2d_backward(const Pool2dShape&, const T*, const std::int64_t*, T*); \
+  template void avg_pool2d(const Pool2dShape&, bool, const T*, T*);                         \
   template void avg_pool2d_backward(const Pool2dShape&, bool, const T*, T*);
 CONVNET_INSTANTIATE(float)
 CONVNET_INSTANTIATE(double)

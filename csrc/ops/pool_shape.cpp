@@ -14,10 +14,11 @@ std::int64_t output_size(const Window& window, bool ceil_mode, const char* op, c
           window.padded());
   std::int64_t out = slack / window.stride + 1;
   if (ceil_mode && slack % window.stride != 0 && out * window.stride < window.in + window.pad_before) ++out;
-  // Dilation and stride can place every tap of a window in the padding: such a window has no value.
-  for (std::int64_t o : {std::int64_t{0}, out - 1}) {
+  // Without dilation every window now holds an element; with it all of a window's taps may fall on padding.
+  for (std::int64_t o = 0; window.dilation > 1 && o < out; ++o) {
     const std::int64_t start = o * window.stride - window.pad_before;
-    const std::int64_t first = start >= 0 ? start : start + (-start + window.dilation - 1) / window.dilation * window.dilation;
+    const std::int64_t first =
+        start >= 0 ? start : start + (-start + window.dilation - 1) / window.dilation * window.dilation;
     require(first < window.in && first <= start + window.extent() - 1, op, ": window ", o, " along the ", axis,
             " holds no element of the input (size ", window.in, ", kernel ", window.kernel, ", stride ", window.stride,
             ", padding (", window.pad_before, ", ", window.pad_after, "), dilation ", window.dilation, ")");

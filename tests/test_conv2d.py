@@ -1,0 +1,479 @@
+"""conv2d and conv2d_backward on every backend, against `oracles` and against each other."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import convnet
+import oracles
+import shapes
+from shapes import ConvCase, Pair
+
+NO_PADDING = ((0, 0), (0, 0))
+MACS = {"naive": 1_500, "im2col": 300_000, "native": 1_500_000}
+ALWAYS = ("auto", "gemm", "reference")  # algorithms that serve every shape
+
+
+def algorithms(backend: str) -> tuple[str, ...]:
+    return ALWAYS if backend == "native" else ("auto",)
+
+
+def draw_case(data: st.DataObject, backend: str) -> tuple[ConvCase, np.random.Generator]:
+    return data.draw(shapes.conv_cases(MACS[backend])), np.random.default_rng(data.draw(shapes.seeds))
+
+
+def assert_forward_exact(case: ConvCase, backend: str, dtype: np.dtype, rng: np.random.Generator) -> None:
+    x, weight, bias = (
+        shapes.integers(rng, shape, np.int64) for shape in (case.x, case.weight, case.weight[:1])
+    )
+    floats = [a.astype(dtype) for a in (x, weight, bias)]
+    expected = oracles.conv2d(x, weight, bias, *case.geometry)
+    for algorithm in algorithms(backend):
+        y = convnet.conv2d(*floats, *case.geometry, algorithm=algorithm)
+        assert y.dtype == dtype
+        np.testing.assert_array_equal(y, expected, err_msg=algorithm)
+    without_bias = convnet.conv2d(*floats[:2], None, *case.geometry)
+    np.testing.assert_array_equal(without_bias, expected - bias[:, None, None])
+    fused = convnet.conv2d(*floats, *case.geometry, activation="relu")
+    np.testing.assert_array_equal(fused, np.maximum(expected, 0))
+
+
+def assert_backward_exact(case: ConvCase, dtype: np.dtype, rng: np.random.Generator) -> None:
+    x, weight, dy = (shapes.integers(rng, shape, np.int64) for shape in (case.x, case.weight, case.y))
+    found = convnet.conv2d_backward(*(a.astype(dtype) for a in (dy, x, weight)), *case.geometry)
+    expected = oracles.conv2d_backward(dy, x, weight, *case.geometry)
+    for name, gradient, sums in zip(("dx", "dw", "db"), found, expected, strict=True):
+        assert gradient.dtype == dtype
+        np.testing.assert_array_equal(gradient, sums, err_msg=name)
+
+
+@given(data=st.data())
+def test_exact_on_integers(backend: str, dtype: np.dtype, data: st.DataObject) -> None:
+    case, rng = draw_case(data, backend)
+    assert_forward_exact(case, backend, dtype, rng)
+
+
+@given(data=st.data())
+def test_backward_exact_on_integers(backend: str, dtype: np.dtype, data: st.DataObject) -> None:
+    case, rng = draw_case(data, backend)
+    assert_backward_exact(case, dtype, rng)
+
+
+@given(data=st.data())
+def test_backward_is_the_adjoint(backend: str, dtype: np.dtype, data: st.DataObject) -> None:
+    """<conv(x, w), dy> = <x, dx> = <w, dw>, and <conv(0, w, b), dy> = <b, db>: exact on integers."""
+    case, rng = draw_case(data, backend)
+    x, weight, bias, dy = (
+        shapes.integers(rng, shape, dtype) for shape in (case.x, case.weight, case.weight[:1], case.y)
+    )
+    y = convnet.conv2d(x, weight, None, *case.geometry)
+    dx, dw, db = convnet.conv2d_backward(dy, x, weight, *case.geometry)
+
+    def inner(a: np.ndarray, b: np.ndarray) -> int:
+        return int(np.sum(a.astype(np.int64) * b.astype(np.int64)))
+
+    assert inner(y, dy) == inner(x, dx) == inner(weight, dw)
+    biased = convnet.conv2d(np.zeros_like(x), weight, bias, *case.geometry)
+    assert inner(biased, dy) == inner(bias, db)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("varied", ["channels", "outputs", "columns"])
+def test_every_tile_tail(dtype: np.dtype, kernel: int, varied: str) -> None:
+    """One size goes through both sides of every tile edge while the others stay."""
+    rng = np.random.default_rng(kernel)
+    with convnet.backend("native"):
+        for size in shapes.TILE_EDGES:
+            channels, outputs, columns = (
+                size if name == varied else other
+                for name, other in (("channels", 5), ("outputs", 19), ("columns", 21))
+            )
+            case = ConvCase(
+                (2, channels, kernel + 1, columns + kernel - 1),
+                (outputs, channels, kernel, kernel),
+                (1, 1),
+                NO_PADDING,
+                (1, 1),
+                1,
+            )
+            assert_forward_exact(case, "native", dtype, rng)
+            assert_backward_exact(case, dtype, rng)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ConvCase((1, 512, 6, 7), (70, 512, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),  # a long reduction
+        ConvCase((1, 3, 70, 71), (130, 3, 5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1), 1),  # many pixels
+        ConvCase((1, 300, 1, 1), (600, 300, 1, 1), (1, 1), NO_PADDING, (1, 1), 1),  # a single pixel
+        ConvCase((33, 2, 3, 3), (4, 2, 3, 3), (1, 1), NO_PADDING, (1, 1), 1),  # many images, one pixel each
+        ConvCase((2, 64, 9, 9), (128, 1, 3, 3), (2, 2), ((0, 1), (1, 0)), (1, 1), 64),  # depthwise
+        ConvCase((1, 1, 1, 200), (3, 1, 1, 65), (1, 3), ((0, 0), (40, 40)), (1, 2), 1),  # a 1-D signal
+        ConvCase((1, 2, 5, 5), (3, 2, 2, 2), (7, 9), ((4, 1), (3, 8)), (5, 6), 1),  # stride beyond the kernel
+        ConvCase((1, 1, 1, 1), (2, 1, 3, 3), (1, 1), ((9, 9), (9, 9)), (1, 1), 1),  # windows of padding only
+    ],
+    ids=str,
+)
+def test_exact_at_the_extremes(dtype: np.dtype, case: ConvCase) -> None:
+    with convnet.backend("native"):
+        assert_forward_exact(case, "native", dtype, np.random.default_rng(0))
+        assert_backward_exact(case, dtype, np.random.default_rng(1))
+
+
+@given(data=st.data())
+def test_accuracy(backend: str, dtype: np.dtype, data: st.DataObject) -> None:
+    """|error| <= 8·u·Σ|x||w|, the scale of the sum itself: cancellation may leave a tiny result."""
+    case, rng = draw_case(data, backend)
+    wide = np.float64 if dtype == np.float32 else np.longdouble
+    x, weight, dy = (shapes.normals(rng, shape, dtype) for shape in (case.x, case.weight, case.y))
+    bound = 8 * np.finfo(dtype).eps / 2
+    exact = [a.astype(wide) for a in (dy, x, weight)]
+    sizes = [abs(a) for a in exact]
+
+    scale = bound * oracles.conv2d(sizes[1], sizes[2], None, *case.geometry)
+    expected = oracles.conv2d(exact[1], exact[2], None, *case.geometry)
+    for algorithm in algorithms(backend):
+        y = convnet.conv2d(x, weight, None, *case.geometry, algorithm=algorithm)
+        assert np.all(abs(y - expected) <= scale), algorithm
+    gradients = convnet.conv2d_backward(dy, x, weight, *case.geometry)
+    for found, sums, scale in zip(
+        gradients,
+        oracles.conv2d_backward(*exact, *case.geometry),
+        oracles.conv2d_backward(*sizes, *case.geometry),
+        strict=True,
+    ):
+        assert np.all(abs(found - sums) <= bound * scale)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ConvCase((2, 2, 4, 5), (3, 2, 3, 2), (1, 1), ((1, 1), (0, 1)), (1, 1), 1),
+        ConvCase((1, 4, 5, 4), (2, 2, 2, 2), (2, 1), ((0, 1), (1, 1)), (1, 2), 2),
+    ],
+    ids=str,
+)
+def test_finite_differences(backend: str, case: ConvCase) -> None:
+    rng = np.random.default_rng(3)
+    x, weight, bias, dy = (
+        rng.standard_normal(shape) for shape in (case.x, case.weight, case.weight[0], case.y)
+    )
+    gradients = convnet.conv2d_backward(dy, x, weight, *case.geometry)
+    for at, gradient in zip((x, weight, bias), gradients, strict=True):
+        numeric = oracles.central_difference(
+            lambda: convnet.conv2d(x, weight, bias, *case.geometry), at, dy, step=1e-3
+        )
+        np.testing.assert_allclose(gradient, numeric, rtol=0, atol=1e-9)
+
+
+def test_algorithms_that_cannot_serve_say_why() -> None:
+    """Whatever an algorithm is asked, it answers within the accuracy bound or raises with its name."""
+    rng = np.random.default_rng(5)
+    cases = [
+        ConvCase((1, 8, 12, 12), (8, 8, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+        ConvCase((1, 3, 12, 12), (8, 3, 5, 5), (2, 2), NO_PADDING, (1, 1), 1),
+        ConvCase((1, 8, 12, 12), (8, 1, 3, 3), (1, 1), NO_PADDING, (2, 2), 8),
+    ]
+    with convnet.backend("native"):
+        for case in cases:
+            x, weight = shapes.normals(rng, case.x, "f4"), shapes.normals(rng, case.weight, "f4")
+            wide = x.astype(np.float64), weight.astype(np.float64)
+            expected = oracles.conv2d(*wide, None, *case.geometry)
+            scale = oracles.conv2d(*map(abs, wide), None, *case.geometry)
+            for algorithm in ("direct", "winograd"):
+                try:
+                    y = convnet.conv2d(x, weight, None, *case.geometry, algorithm=algorithm)
+                except ValueError as error:
+                    assert algorithm in str(error)  # noqa: PT017
+                else:
+                    assert np.all(abs(y - expected) <= 64 * np.finfo("f4").eps * scale)
+        with pytest.raises(ValueError, match="fft"):
+            convnet.conv2d(x, weight, None, *case.geometry, algorithm="fft")
+
+
+@pytest.mark.parametrize("size", [(7, 8), (5, 5)])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("name", ["same", "same_upper", "same_lower", "valid"])
+def test_padding_by_name(backend: str, size: Pair, stride: int, dilation: int, name: str) -> None:
+    rng = np.random.default_rng(7)
+    x, weight = shapes.integers(rng, (1, 1, *size), "f8"), shapes.integers(rng, (1, 1, 3, 2), "f8")
+    if name == "valid":
+        padding = NO_PADDING
+    else:
+        rows, columns = (
+            oracles.same_padding(size[axis], (3, 2)[axis], stride, dilation, lower=name == "same_lower")
+            for axis in (0, 1)
+        )
+        padding = (rows, columns)
+    settled = (stride, stride), padding, (dilation, dilation), 1
+    y = convnet.conv2d(x, weight, None, stride, name, dilation)
+    np.testing.assert_array_equal(y, oracles.conv2d(x, weight, None, *settled))
+    dy = shapes.integers(rng, y.shape, "f8")
+    dx, dw, _ = convnet.conv2d_backward(dy, x, weight, stride, name, dilation)
+    expected = oracles.conv2d_backward(dy, x, weight, *settled)
+    np.testing.assert_array_equal(dx, expected[0])
+    np.testing.assert_array_equal(dw, expected[1])
+    if name != "valid":
+        assert y.shape[2:] == (-(-size[0] // stride), -(-size[1] // stride))
+
+
+def test_forms_of_geometry(backend: str) -> None:
+    """An int stands for both axes, a pair for (h, w), a pair of pairs for ((top, bottom), (left, right))."""
+    rng = np.random.default_rng(9)
+    x, weight = shapes.integers(rng, (1, 2, 6, 7), "f4"), shapes.integers(rng, (2, 2, 2, 2), "f4")
+    reference = convnet.conv2d(x, weight, None, (2, 2), ((1, 1), (1, 1)), (2, 2))
+    for same in [
+        (2, 1, 2),
+        ((2, 2), (1, 1), (2, 2)),
+        ([2, 2], [1, 1], [2, 2]),
+        (np.int32(2), np.int64(1), 2),
+    ]:
+        np.testing.assert_array_equal(convnet.conv2d(x, weight, None, *same), reference)
+    np.testing.assert_array_equal(
+        convnet.conv2d(x, weight, padding=(1, 2)), convnet.conv2d(x, weight, padding=((1, 1), (2, 2)))
+    )
+
+
+def test_channels_last(backend: str, dtype: np.dtype) -> None:
+    """layout="NHWC": x and y (N, H, W, C), weight (kH, kW, C_in/groups, C_out)."""
+    rng = np.random.default_rng(11)
+    case = ConvCase((2, 4, 6, 5), (6, 2, 3, 2), (2, 1), ((1, 0), (1, 1)), (1, 2), 2)
+    x, weight, bias, dy = (
+        shapes.integers(rng, shape, dtype) for shape in (case.x, case.weight, case.weight[:1], case.y)
+    )
+    last, hwio = x.transpose(0, 2, 3, 1), weight.transpose(2, 3, 1, 0)
+    y = convnet.conv2d(last, hwio, bias, *case.geometry, layout="NHWC")
+    np.testing.assert_array_equal(y.transpose(0, 3, 1, 2), convnet.conv2d(x, weight, bias, *case.geometry))
+    dx, dw, db = convnet.conv2d_backward(dy.transpose(0, 2, 3, 1), last, hwio, *case.geometry, layout="NHWC")
+    expected = convnet.conv2d_backward(dy, x, weight, *case.geometry)
+    np.testing.assert_array_equal(dx.transpose(0, 3, 1, 2), expected[0])
+    np.testing.assert_array_equal(dw.transpose(3, 2, 0, 1), expected[1])
+    np.testing.assert_array_equal(db, expected[2])
+    with pytest.raises(ValueError, match="NCWH"):
+        convnet.conv2d(x, weight, layout="NCWH")
+
+
+def test_memory_layouts_give_the_same_bits(backend: str, dtype: np.dtype) -> None:
+    rng = np.random.default_rng(13)
+    x, weight, bias = (shapes.normals(rng, shape, dtype) for shape in ((2, 3, 5, 6), (4, 3, 3, 3), (4,)))
+    dy = shapes.normals(rng, (2, 4, 5, 6), dtype)
+    y = convnet.conv2d(x, weight, bias, padding=1)
+    gradients = convnet.conv2d_backward(dy, x, weight, padding=1)
+    held = zip(*map(shapes.memory_layouts, (x, weight, bias, dy)), strict=True)
+    for (name, other_x), (_, other_weight), (_, other_bias), (_, other_dy) in held:
+        found = [convnet.conv2d(other_x, other_weight, other_bias, padding=1)]
+        found += convnet.conv2d_backward(other_dy, other_x, other_weight, padding=1)
+        for array, expected in zip(found, (y, *gradients), strict=True):
+            assert type(array) is np.ndarray, name
+            assert array.dtype == dtype, name
+            assert array.dtype.isnative, name
+            np.testing.assert_array_equal(array, expected, err_msg=name, strict=True)
+
+
+def test_mixed_dtypes_promote(backend: str) -> None:
+    rng = np.random.default_rng(15)
+    single, double = shapes.normals(rng, (1, 2, 4, 4), "f4"), shapes.normals(rng, (3, 2, 2, 2), "f8")
+    y = convnet.conv2d(single, double)
+    assert y.dtype == np.float64
+    np.testing.assert_array_equal(y, convnet.conv2d(single.astype("f8"), double))
+    assert convnet.conv2d(single, double.astype("f4"), np.zeros(3)).dtype == np.float64
+    dx, dw, db = convnet.conv2d_backward(y.astype("f4"), single, double)
+    assert dx.dtype == dw.dtype == db.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    "bad", ["int64", "uint8", "bool", "float16", "longdouble", "complex64", "object", "U3"]
+)
+def test_other_dtypes_are_refused(backend: str, bad: str) -> None:
+    x, weight = np.ones((1, 1, 4, 4), np.float32), np.ones((1, 1, 2, 2), np.float32)
+    name = re.escape(str(np.dtype(bad)))
+    with pytest.raises(TypeError, match=rf"x.*{name}.*astype"):
+        convnet.conv2d(x.astype(bad), weight)
+    with pytest.raises(TypeError, match=rf"weight.*{name}.*astype"):
+        convnet.conv2d(x, weight.astype(bad))
+    with pytest.raises(TypeError, match=rf"dy.*{name}.*astype"):
+        convnet.conv2d_backward(np.ones((1, 1, 3, 3)).astype(bad), x, weight)
+
+
+def test_masked_arrays_are_refused(backend: str) -> None:
+    x = np.ma.masked_array(np.ones((1, 1, 4, 4)), mask=False)
+    with pytest.raises(TypeError, match="masked"):
+        convnet.conv2d(x, np.ones((1, 1, 2, 2)))
+
+
+X, W = (2, 3, 8, 9), (4, 3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("x", "weight", "bias", "options", "told"),
+    [
+        (X, (4, 2, 3, 3), None, {}, ["3 channels", "(2, 3, 8, 9)", "(4, 2, 3, 3)"]),
+        (X, (4, 3, 9, 3), None, {}, ["(9, 3)", "(8, 9)"]),
+        (X, (4, 3, 3, 12), None, {"padding": 1}, ["(3, 12)", "(10, 11)"]),
+        (X, W, None, {"dilation": 5}, ["(11, 11)", "(8, 9)"]),
+        (X, W, (3,), {}, ["bias", "(3,)", "4"]),
+        (X, W, (4, 1), {}, ["bias", "(4, 1)"]),
+        (X[1:], W, None, {}, ["x", "(3, 8, 9)"]),
+        (X, W[1:], None, {}, ["weight", "(3, 3, 3)"]),
+        (X, (4, 3, 0, 3), None, {}, ["kernel", "0"]),
+        (X, W, None, {"stride": 0}, ["stride", "0"]),
+        (X, W, None, {"stride": (1, -2)}, ["stride", "-2"]),
+        (X, W, None, {"stride": (1, 2, 3)}, ["stride", "(1, 2, 3)"]),
+        (X, W, None, {"dilation": 0}, ["dilation", "0"]),
+        (X, W, None, {"padding": -1}, ["padding", "-1"]),
+        (X, W, None, {"padding": ((0, 0), (0, -3))}, ["padding", "-3"]),
+        (X, W, None, {"padding": "full"}, ["padding", "full"]),
+        (X, W, None, {"padding": (1, 1, 1, 1)}, ["padding", "(1, 1, 1, 1)"]),
+        (X, W, None, {"groups": 0}, ["groups", "0"]),
+        (X, W, None, {"groups": 2}, ["groups", "2", "3"]),
+        (X, W, None, {"activation": "gelu"}, ["activation", "gelu"]),
+        (X, W, None, {"padding": 2**40}, ["padding", str(2**40)]),
+        (X, W, None, {"stride": 2**70}, ["stride"]),
+    ],
+    ids=str,
+)
+def test_bad_arguments_are_told_with_their_sizes(
+    backend: str,
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    bias: tuple[int, ...] | None,
+    options: dict[str, object],
+    told: list[str],
+) -> None:
+    arrays = [None if shape is None else np.zeros(shape, np.float32) for shape in (x, weight, bias)]
+    with pytest.raises(ValueError, match=r"^conv2d: ") as caught:
+        convnet.conv2d(*arrays, **options)
+    for fragment in told:
+        assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize("dy", [(2, 4, 6, 6), (1, 4, 6, 7), (2, 3, 6, 7), (4, 6, 7)])
+def test_dy_must_fit(backend: str, dy: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="conv2d_backward: ") as caught:
+        convnet.conv2d_backward(np.zeros(dy), np.zeros(X), np.zeros(W))
+    assert str(dy) in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"stride": 1.5}, {"stride": "2"}, {"padding": None}, {"groups": 1.0}])
+def test_geometry_is_whole_numbers(backend: str, options: dict[str, object]) -> None:
+    with pytest.raises((TypeError, ValueError), match=next(iter(options))):
+        convnet.conv2d(np.zeros(X), np.zeros(W), **options)
+
+
+def test_out(backend: str, dtype: np.dtype) -> None:
+    rng = np.random.default_rng(17)
+    x, weight = shapes.normals(rng, X, dtype), shapes.normals(rng, W, dtype)
+    expected = convnet.conv2d(x, weight)
+    out = np.full(expected.shape, np.nan, dtype)
+    assert convnet.conv2d(x, weight, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+
+    frozen = np.zeros_like(expected)
+    frozen.flags.writeable = False
+    other = "float64" if dtype == np.float32 else "float32"
+    refused = {
+        r"out .*\(2, 4, 6, 7\).*\(2, 4, 6, 6\)": np.zeros((2, 4, 6, 6), dtype),
+        f"out .*{dtype}.*{other}": np.zeros(expected.shape, other),
+        "out .*C-contiguous": np.zeros((*expected.shape[:3], 14), dtype)[..., ::2],
+        "out .*writable": frozen,
+    }
+    for told, unfit in refused.items():
+        with pytest.raises(ValueError, match=told):
+            convnet.conv2d(x, weight, out=unfit)
+
+    shared = np.zeros(x.size + expected.size - 1, dtype)
+    overlapping = shared[: x.size].reshape(x.shape), shared[x.size - 1 :].reshape(expected.shape)
+    with pytest.raises(ValueError, match="overlap"):
+        convnet.conv2d(overlapping[0], weight, out=overlapping[1])
+
+
+def test_out_is_untouched_by_a_refused_call(backend: str) -> None:
+    out = np.full((2, 4, 6, 7), 7.0)
+    with pytest.raises(ValueError, match="stride"):
+        convnet.conv2d(np.zeros(X), np.zeros(W), stride=0, out=out)
+    assert np.all(out == 7)
+
+
+def test_needs(backend: str, dtype: np.dtype) -> None:
+    rng = np.random.default_rng(19)
+    x, weight, dy = (shapes.normals(rng, shape, dtype) for shape in (X, W, (2, 4, 6, 7)))
+    full = convnet.conv2d_backward(dy, x, weight)
+    for needs in np.ndindex(2, 2, 2):
+        some = convnet.conv2d_backward(dy, x, weight, needs=tuple(map(bool, needs)))
+        for wanted, part, whole in zip(needs, some, full, strict=True):
+            if wanted:
+                np.testing.assert_array_equal(part, whole)
+            else:
+                assert part is None
+
+
+def test_inputs_are_left_alone(backend: str) -> None:
+    rng = np.random.default_rng(21)
+    arrays = [rng.standard_normal(shape) for shape in (X, W, (4,), (2, 4, 6, 7))]
+    kept = [array.copy() for array in arrays]
+    x, weight, bias, dy = arrays
+    convnet.conv2d(x, weight, bias, activation="relu")
+    convnet.conv2d_backward(dy, x, weight)
+    for array, copy in zip(arrays, kept, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_no_images(backend: str, dtype: np.dtype) -> None:
+    x, weight = np.zeros((0, 3, 8, 9), dtype), np.ones(W, dtype)
+    y = convnet.conv2d(x, weight, np.ones(4, dtype))
+    assert y.shape == (0, 4, 6, 7)
+    dx, dw, db = convnet.conv2d_backward(y, x, weight)
+    assert dx.shape == x.shape
+    np.testing.assert_array_equal(dw, np.zeros(W, dtype), strict=True)
+    np.testing.assert_array_equal(db, np.zeros(4, dtype), strict=True)
+
+
+def test_no_input_channels_leaves_the_bias(backend: str, dtype: np.dtype) -> None:
+    x, weight = np.zeros((2, 0, 5, 5), dtype), np.zeros((3, 0, 2, 2), dtype)
+    bias = np.array([1, -2, 3], dtype)
+    y = convnet.conv2d(x, weight, bias)
+    np.testing.assert_array_equal(y, np.broadcast_to(bias[:, None, None], (2, 3, 4, 4)))
+    np.testing.assert_array_equal(convnet.conv2d(x, weight), np.zeros((2, 3, 4, 4)))
+    fused = convnet.conv2d(x, weight, bias, activation="relu")
+    np.testing.assert_array_equal(fused, np.maximum(y, 0))
+    dx, dw, db = convnet.conv2d_backward(np.ones_like(y), x, weight)
+    assert dx.shape == x.shape
+    assert dw.shape == weight.shape
+    np.testing.assert_array_equal(db, [32, 32, 32])
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_nan_and_inf_reach_exactly_their_windows(backend: str, dtype: np.dtype, special: float) -> None:
+    """All algorithms but Winograd agree with the formula element for element, a zero weight included."""
+    rng = np.random.default_rng(23)
+    x, weight = shapes.integers(rng, (2, 3, 9, 11), dtype), shapes.integers(rng, (5, 3, 3, 3), dtype)
+    weight[0] = 0
+    x[1, 2, 4, 5] = special
+    with np.errstate(invalid="ignore"):
+        expected = oracles.conv2d(x, weight, None, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+        for algorithm in algorithms(backend):
+            y = convnet.conv2d(x, weight, padding=1, algorithm=algorithm)
+            np.testing.assert_array_equal(y, expected, err_msg=algorithm)
+
+
+def test_sizes_no_machine_can_hold(backend: str) -> None:
+    """Broadcast arrays take no memory; their products overflow. The next call works."""
+    huge = np.broadcast_to(np.float32(1), (2**20, 1, 2**20, 2**20))
+    with pytest.raises((ValueError, MemoryError)):
+        convnet.conv2d(huge, np.broadcast_to(np.float32(1), (2**20, 1, 1, 1)))
+    with pytest.raises((ValueError, MemoryError)):
+        convnet.conv2d(np.ones((1, 1, 4, 4)), np.ones((1, 1, 2, 2)), padding=2**30)
+    assert convnet.conv2d(np.ones((1, 1, 4, 4)), np.ones((1, 1, 2, 2)))[0, 0, 0, 0] == 4
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    used = convnet.get_backend()
+    with pytest.raises(ValueError, match="cuda"):
+        convnet.set_backend("cuda")
+    assert convnet.get_backend() == used
