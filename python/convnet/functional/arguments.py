@@ -1,0 +1,217 @@
+"""What users write, settled: dtypes, layouts, ints and pairs, the forms of padding.
+
+Every function takes the name of the operation, to open its errors with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from operator import index
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import Conv2dShape
+from .._types import Array, Padding, Pair
+
+IntOrPair: TypeAlias = int | Sequence[int]
+PaddingForm: TypeAlias = int | Sequence[int] | Sequence[Sequence[int]] | str
+Activation: TypeAlias = Literal["relu"] | None
+Layout: TypeAlias = Literal["NCHW", "NHWC"]
+Needs: TypeAlias = tuple[bool, bool, bool]
+Gradients: TypeAlias = tuple[Array | None, Array | None, Array | None]
+
+ALGORITHMS = ("auto", "direct", "gemm", "winograd", "reference")
+ALL: Needs = (True, True, True)
+
+_FLOAT32 = np.dtype(np.float32)
+_FLOAT64 = np.dtype(np.float64)
+_INT64 = np.dtype(np.int64)
+_OPTIONAL = ("bias", "c")  # the operands that may be None
+_MOST = 2**63 - 1  # what fits the core's integers
+
+
+def floats(op: str, names: tuple[str, ...], *arrays: Any) -> Any:
+    # The arrays as plain ndarrays of one dtype, float32 or float64. First the fast path: all are so already.
+    dtype = getattr(arrays[0], "dtype", None)
+    if dtype is _FLOAT32 or dtype is _FLOAT64:
+        for name, array in zip(names, arrays, strict=True):
+            if array is None and name in _OPTIONAL:
+                continue
+            if type(array) is not np.ndarray or array.dtype is not dtype:
+                break
+        else:
+            return arrays
+    plain = [
+        None if array is None and name in _OPTIONAL else _plain_float(op, name, array)
+        for name, array in zip(names, arrays, strict=True)
+    ]
+    # result_type of dtypes is in native byte order.
+    common = np.result_type(*(array.dtype for array in plain if array is not None))
+    return [None if array is None else array.astype(common, copy=False) for array in plain]
+
+
+def _plain_float(op: str, name: str, array: Any) -> Array:
+    plain = _plain(op, name, array)
+    if plain.dtype.kind != "f" or plain.dtype.itemsize not in (4, 8):
+        raise TypeError(
+            f"{op}: {name} must be float32 or float64, not {plain.dtype}; "
+            f"cast it with {name}.astype(np.float32) or {name}.astype(np.float64)"
+        )
+    return plain
+
+
+def integers(op: str, name: str, array: Any) -> NDArray[np.int64]:
+    if type(array) is np.ndarray and array.dtype is _INT64:
+        return array
+    plain = _plain(op, name, array)
+    if plain.dtype.kind not in "iu":
+        raise TypeError(
+            f"{op}: {name} must be integers, not {plain.dtype}; cast them with {name}.astype(np.int64)"
+        )
+    return plain.astype(_INT64, copy=False)
+
+
+def _plain(op: str, name: str, array: Any) -> Array:
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            f"{op}: {name} is a masked array, whose mask would be lost; fill it with {name}.filled(0)"
+        )
+    return np.asarray(array)
+
+
+def pair(op: str, name: str, value: Any) -> Pair:
+    """An int or a pair (h, w), as a pair."""
+    if type(value) is int and -_MOST <= value <= _MOST:
+        return value, value
+    each = value if isinstance(value, tuple | list) or np.ndim(value) else (value, value)
+    both = _ints(op, name, each, "an int or a pair (h, w) of ints")
+    if len(both) != 2:
+        raise ValueError(f"{op}: {name} must be an int or a pair (h, w), not {value!r}")
+    return both[0], both[1]
+
+
+def group_count(op: str, groups: Any) -> int:
+    if type(groups) is int and -_MOST <= groups <= _MOST:
+        return groups
+    (count,) = _ints(op, "groups", (groups,), "an int")
+    return count
+
+
+def input_shape(op: str, shape: Any) -> tuple[int, ...]:
+    return _ints(op, "input_shape", shape, "a sequence of ints")
+
+
+def _ints(op: str, name: str, values: Any, expected: str) -> tuple[int, ...]:
+    try:
+        ints = tuple(map(index, values))
+    except TypeError:
+        raise TypeError(f"{op}: {name} must be {expected}, not {values!r}") from None
+    if any(abs(value) > _MOST for value in ints):
+        raise ValueError(f"{op}: {name} is too large: {values!r}")
+    return ints
+
+
+def padding_ends(
+    op: str, padding: Any, x_shape: Sequence[int], kernel: Sequence[int], stride: Pair, dilation: Pair
+) -> Padding:
+    # The forms of padding as (top, bottom, left, right).
+    if type(padding) is int and -_MOST <= padding <= _MOST:
+        return padding, padding, padding, padding
+    if isinstance(padding, str):
+        return _named_padding(op, padding, x_shape, kernel, stride, dilation)
+    try:
+        vertical, horizontal = padding
+    except TypeError:  # not a sequence: an integer of another type, or an error that pair words
+        top, left = pair(op, "padding", padding)
+        return top, top, left, left
+    except ValueError:
+        raise ValueError(
+            f"{op}: padding must be an int, (h, w) or ((top, bottom), (left, right)), not {padding!r}"
+        ) from None
+    return (*pair(op, "padding", vertical), *pair(op, "padding", horizontal))
+
+
+def _named_padding(
+    op: str, name: str, x_shape: Sequence[int], kernel: Sequence[int], stride: Pair, dilation: Pair
+) -> Padding:
+    if name not in ("valid", "same", "same_upper", "same_lower"):
+        raise ValueError(
+            f"{op}: padding must be numbers, 'valid', 'same', 'same_upper' or 'same_lower', not {name!r}"
+        )
+    if name == "valid" or len(x_shape) != 4 or len(kernel) != 2 or min(stride) < 1:
+        return 0, 0, 0, 0  # whatever does not fit here, the check of the sizes reports
+    ends: list[int] = []
+    for size, k, s, d in zip(x_shape[2:], kernel, stride, dilation, strict=True):
+        total = max(((size + s - 1) // s - 1) * s + (k - 1) * d + 1 - size, 0)
+        less, more = total // 2, total - total // 2
+        ends += (more, less) if name == "same_lower" else (less, more)
+    return ends[0], ends[1], ends[2], ends[3]
+
+
+def window(
+    op: str, x_shape: Sequence[int], kernel_size: Any, stride: Any, padding: Any, dilation: Any
+) -> tuple[Pair, Pair, Padding, Pair]:
+    # A pool's kernel, stride, padding and dilation.
+    kernel = pair(op, "kernel_size", kernel_size)
+    step = kernel if stride is None else pair(op, "stride", stride)
+    spread = pair(op, "dilation", dilation)
+    return kernel, step, padding_ends(op, padding, x_shape, kernel, step, spread), spread
+
+
+def patch_shape(
+    op: str, x_shape: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Any
+) -> Conv2dShape:
+    # im2col as the convolution whose patches it lays out, with one output channel.
+    kernel, step, ends, spread = window(op, x_shape, kernel_size, stride, padding, dilation)
+    channels = x_shape[1] if len(x_shape) > 1 else 1
+    return Conv2dShape(x_shape, (1, channels, *kernel), step, ends, spread, 1, op)
+
+
+def needed(op: str, needs: Sequence[bool]) -> Needs:
+    if len(needs) != 3:
+        raise ValueError(f"{op}: needs must be three flags, for (dx, dw, db), not {needs!r}")
+    return bool(needs[0]), bool(needs[1]), bool(needs[2])
+
+
+def is_relu(op: str, activation: object) -> bool:
+    if activation != "relu":
+        raise ValueError(f"{op}: activation must be None or 'relu', not {activation!r}")
+    return True
+
+
+def check_algorithm(op: str, algorithm: str) -> None:
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"{op}: algorithm must be one of {', '.join(ALGORITHMS)}, not {algorithm!r}")
+
+
+def check_out(op: str, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *inputs: Array | None) -> None:
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{op}: out must be a NumPy array, not {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"{op}: out must be {dtype} of shape {shape}, got {out.dtype} of shape {out.shape}")
+    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise ValueError(f"{op}: out must be writable, aligned and C-contiguous")
+    if any(array is not None and np.may_share_memory(out, array) for array in inputs):
+        raise ValueError(f"{op}: out overlaps an input")
+
+
+def as_rows(x: Array) -> Array:
+    # (..., features) -> (rows, features); spelled out because -1 cannot be inferred for empty arrays.
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) if x.ndim else x
+
+
+def to_nchw(op: str, layout: str, x: Array) -> Array:
+    if layout != "NHWC":
+        raise ValueError(f"{op}: layout must be 'NCHW' or 'NHWC', not {layout!r}")
+    return x.transpose(0, 3, 1, 2) if x.ndim == 4 else x  # the check of the sizes reports a wrong rank
+
+
+def to_oihw(weight: Array) -> Array:
+    return weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight
+
+
+def to_nhwc(y: Array) -> Array:
+    return np.ascontiguousarray(y.transpose(0, 2, 3, 1))

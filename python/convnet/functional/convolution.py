@@ -1,0 +1,231 @@
+"""Convolution, its gradients and plans, and the patches it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .. import _core
+from .._core import Conv2dShape
+from .._types import Array
+from ..backends import current
+from ..backends.im2col import convolution as unfolding
+from . import arguments
+from .arguments import ALL, Activation, Gradients, IntOrPair, Layout, Needs, PaddingForm
+
+
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: IntOrPair = 1,
+    padding: PaddingForm = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+    *,
+    activation: Activation = None,
+    algorithm: str = "auto",
+    layout: Layout = "NCHW",
+    out: Array | None = None,
+) -> Array:
+    """2-D convolution (cross-correlation: the kernel is not flipped), then `activation` where given.
+
+    ``y[n, k, i, j] = bias[k] + Σ_{c,a,b} x[n, c, i·stride - top + a·dilation, j·stride - left + b·dilation] ·
+    weight[k, c, a, b]``, with zeros outside x.
+
+    Args:
+        x: (N, C_in, H, W), or (N, H, W, C_in) with ``layout="NHWC"``.
+        weight: (C_out, C_in/groups, kH, kW), or (kH, kW, C_in/groups, C_out) with ``layout="NHWC"``.
+        bias: (C_out,) or None.
+        activation: None or "relu".
+        algorithm: "auto", "direct", "gemm", "winograd" or "reference", for the native backend; the others
+            have one way to compute. One that cannot serve the shape is a ValueError.
+        out: array to write y into: its shape and dtype, writable, C-contiguous, apart from the inputs.
+
+    Returns:
+        y (N, C_out, oH, oW), or (N, oH, oW, C_out) with ``layout="NHWC"``; `out` where it was given. Errors
+        give sizes in NCHW.
+    """
+    x, weight, bias = arguments.floats("conv2d", ("x", "weight", "bias"), x, weight, bias)
+    relu = activation is not None and arguments.is_relu("conv2d", activation)
+    if algorithm != "auto":
+        arguments.check_algorithm("conv2d", algorithm)
+    if layout != "NCHW":
+        x, weight = arguments.to_nchw("conv2d", layout, x), arguments.to_oihw(weight)
+    stride = arguments.pair("conv2d", "stride", stride)
+    dilation = arguments.pair("conv2d", "dilation", dilation)
+    groups = arguments.group_count("conv2d", groups)
+    padding = arguments.padding_ends("conv2d", padding, x.shape, weight.shape[2:], stride, dilation)
+    if out is None:
+        y: Array = current().conv2d(x, weight, bias, stride, padding, dilation, groups, relu, algorithm, None)
+        return y if layout == "NCHW" else arguments.to_nhwc(y)
+
+    shape = Conv2dShape(x.shape, weight.shape, stride, padding, dilation, groups)
+    if layout == "NCHW":
+        arguments.check_out("conv2d", out, shape.y, x.dtype, x, weight, bias)
+        current().conv2d(x, weight, bias, stride, padding, dilation, groups, relu, algorithm, out)
+    else:
+        N, C_out, oH, oW = shape.y
+        arguments.check_out("conv2d", out, (N, oH, oW, C_out), x.dtype, x, weight, bias)
+        y = current().conv2d(x, weight, bias, stride, padding, dilation, groups, relu, algorithm, None)
+        out[...] = y.transpose(0, 2, 3, 1)
+    return out
+
+
+def conv2d_backward(
+    dy: Array,
+    x: Array,
+    weight: Array,
+    stride: IntOrPair = 1,
+    padding: PaddingForm = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+    *,
+    needs: Needs = ALL,
+    layout: Layout = "NCHW",
+) -> Gradients:
+    """Gradients of `conv2d` for x, weight and bias, given dy, the gradient for y.
+
+    Args:
+        dy: the shape of y; x, weight and the rest as in `conv2d`.
+        needs: which of (dx, dw, db) to compute.
+
+    Returns:
+        (dx, dw, db), like x, weight and (C_out,), in the same layout; None where not needed.
+    """
+    dy, x, weight = arguments.floats("conv2d_backward", ("dy", "x", "weight"), dy, x, weight)
+    if layout != "NCHW":
+        dy = arguments.to_nchw("conv2d_backward", layout, dy)
+        x, weight = arguments.to_nchw("conv2d_backward", layout, x), arguments.to_oihw(weight)
+    stride = arguments.pair("conv2d_backward", "stride", stride)
+    dilation = arguments.pair("conv2d_backward", "dilation", dilation)
+    groups = arguments.group_count("conv2d_backward", groups)
+    padding = arguments.padding_ends("conv2d_backward", padding, x.shape, weight.shape[2:], stride, dilation)
+    if needs is not ALL:
+        needs = arguments.needed("conv2d_backward", needs)
+    gradients: Gradients = current().conv2d_backward(dy, x, weight, stride, padding, dilation, groups, needs)
+    if layout == "NCHW":
+        return gradients
+    dx, dw, db = gradients
+    return (
+        None if dx is None else arguments.to_nhwc(dx),
+        None if dw is None else np.ascontiguousarray(dw.transpose(2, 3, 1, 0)),
+        db,
+    )
+
+
+def conv2d_shape(
+    x_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    stride: IntOrPair = 1,
+    padding: PaddingForm = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> Conv2dShape:
+    """The sizes and cost of a `conv2d` that is not computed: ``.y``, the output's shape, and ``.macs``."""
+    stride = arguments.pair("conv2d", "stride", stride)
+    dilation = arguments.pair("conv2d", "dilation", dilation)
+    x_shape, weight_shape = tuple(x_shape), tuple(weight_shape)
+    padding = arguments.padding_ends("conv2d", padding, x_shape, weight_shape[2:], stride, dilation)
+    return Conv2dShape(
+        x_shape, weight_shape, stride, padding, dilation, arguments.group_count("conv2d", groups)
+    )
+
+
+class Conv2dPlan:
+    """A `conv2d` with its weight and bias copied and packed once: ``plan(x, out=None) -> y``.
+
+    Arguments are those of `conv2d`, layout NCHW; it always runs natively. "same" padding needs stride 1,
+    where it does not depend on x. A float64 x for a float32 plan is a TypeError: the weights are packed.
+    """
+
+    __slots__ = ("_dtype", "_geometry", "_plan", "_weight_shape")
+
+    def __init__(
+        self,
+        weight: Array,
+        bias: Array | None = None,
+        stride: IntOrPair = 1,
+        padding: PaddingForm = 0,
+        dilation: IntOrPair = 1,
+        groups: int = 1,
+        *,
+        activation: Activation = None,
+        algorithm: str = "auto",
+    ) -> None:
+        op = "Conv2dPlan"
+        weight, bias = arguments.floats(op, ("weight", "bias"), weight, bias)
+        relu = activation is not None and arguments.is_relu(op, activation)
+        arguments.check_algorithm(op, algorithm)
+        stride = arguments.pair(op, "stride", stride)
+        dilation = arguments.pair(op, "dilation", dilation)
+        groups = arguments.group_count(op, groups)
+        kernel = weight.shape[2:]
+        if isinstance(padding, str) and padding != "valid" and stride != (1, 1):
+            raise ValueError(
+                f"{op}: padding={padding!r} with stride {stride} depends on x; give it as numbers"
+            )
+        # With stride 1 "same" is the same for every x: a map as large as the kernel stands for them all.
+        padding = arguments.padding_ends(op, padding, (1, 1, *kernel), kernel, stride, dilation)
+        self._dtype = weight.dtype
+        self._weight_shape = weight.shape
+        self._geometry = (stride, padding, dilation, groups)
+        self._plan = _core.Conv2dPlan(weight, bias, stride, padding, dilation, groups, relu, algorithm)
+
+    def __call__(self, x: Array, out: Array | None = None) -> Array:
+        """y (N, C_out, oH, oW) for x (N, C_in, H, W); written into `out` where given, as in `conv2d`."""
+        (x,) = arguments.floats("Conv2dPlan", ("x",), x)
+        if x.dtype is not self._dtype:
+            x = self._promoted(x)
+        if out is not None:
+            shape = Conv2dShape(x.shape, self._weight_shape, *self._geometry, "Conv2dPlan")
+            arguments.check_out("Conv2dPlan", out, shape.y, self._dtype, x)
+        return self._plan(x, out)
+
+    def _promoted(self, x: Array) -> Array:
+        if np.result_type(x.dtype, self._dtype) != self._dtype:
+            raise TypeError(
+                f"Conv2dPlan: x is {x.dtype} but the plan holds {self._dtype} weights; "
+                f"cast it with x.astype(np.{self._dtype})"
+            )
+        return x.astype(self._dtype)
+
+
+def im2col(
+    x: Array,
+    kernel_size: IntOrPair,
+    stride: IntOrPair = 1,
+    padding: PaddingForm = 0,
+    dilation: IntOrPair = 1,
+) -> Array:
+    """The patches of x (N, C, H, W) as rows, (N·oH·oW, C·kH·kW), with zeros where a patch reaches outside."""
+    (x,) = arguments.floats("im2col", ("x",), x)
+    shape = arguments.patch_shape("im2col", x.shape, kernel_size, stride, padding, dilation)
+    N, _, oH, oW = shape.y
+    _, C, kH, kW = shape.weight
+    patches = unfolding.unfold(x, shape).reshape(C * kH * kW, N * oH * oW)
+    return np.ascontiguousarray(patches.T)
+
+
+def col2im(
+    columns: Array,
+    input_shape: Sequence[int],
+    kernel_size: IntOrPair,
+    stride: IntOrPair = 1,
+    padding: PaddingForm = 0,
+    dilation: IntOrPair = 1,
+) -> Array:
+    """The exact adjoint of `im2col`: patches (N·oH·oW, C·kH·kW) added up into `input_shape` (N, C, H, W)."""
+    (columns,) = arguments.floats("col2im", ("columns",), columns)
+    shape = arguments.patch_shape(
+        "col2im", arguments.input_shape("col2im", input_shape), kernel_size, stride, padding, dilation
+    )
+    N, _, oH, oW = shape.y
+    _, C, kH, kW = shape.weight
+    expected = (N * oH * oW, C * kH * kW)
+    if columns.shape != expected:
+        raise ValueError(
+            f"col2im: columns must have shape (N·oH·oW, C·kH·kW) = {expected}, got {columns.shape}"
+        )
+    return unfolding.fold(np.ascontiguousarray(columns.T).reshape(C, kH, kW, N, oH, oW), shape)

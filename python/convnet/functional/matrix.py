@@ -1,0 +1,64 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from .._types import Array
+from ..backends import current
+from . import arguments
+from .arguments import ALL, Activation, Gradients, Needs
+
+
+def gemm(
+    a: Array,
+    b: Array,
+    c: Array | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    trans_a: bool = False,
+    trans_b: bool = False,
+) -> Array:
+    """``alpha·op(a)·op(b) + beta·c``, where op transposes if asked: (M, K) times (K, N) -> (M, N).
+
+    c is (M, N) or None and is not written to; with ``beta=0`` it is not read either.
+    """
+    a, b, c = arguments.floats("gemm", ("a", "b", "c"), a, b, c)
+    y: Array = current().gemm(a, b, c, float(alpha), float(beta), bool(trans_a), bool(trans_b))
+    return y
+
+
+def dense(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    activation: Activation = None,
+) -> Array:
+    """``x @ weight + bias``, then `activation`: x (..., in), weight (in, out), bias (out,) -> (..., out)."""
+    x, weight, bias = arguments.floats("dense", ("x", "weight", "bias"), x, weight, bias)
+    relu = activation is not None and arguments.is_relu("dense", activation)
+    if x.ndim == 2:
+        y: Array = current().dense(x, weight, bias, relu)
+        return y
+    y = current().dense(arguments.as_rows(x), weight, bias, relu)
+    return y.reshape(*x.shape[:-1], y.shape[1])
+
+
+def dense_backward(dy: Array, x: Array, weight: Array, *, needs: Needs = ALL) -> Gradients:
+    """Gradients of `dense`, given dy (..., out) for its output.
+
+    Returns:
+        (dx (..., in), dw (in, out), db (out,)), None where not needed.
+    """
+    dy, x, weight = arguments.floats("dense_backward", ("dy", "x", "weight"), dy, x, weight)
+    if needs is not ALL:
+        needs = arguments.needed("dense_backward", needs)
+    gradients: Gradients
+    if x.ndim == dy.ndim == 2:
+        gradients = current().dense_backward(dy, x, weight, needs)
+        return gradients
+    if dy.shape[:-1] != x.shape[:-1]:
+        raise ValueError(f"dense_backward: dy {dy.shape} and x {x.shape} differ before the last axis")
+    gradients = current().dense_backward(arguments.as_rows(dy), arguments.as_rows(x), weight, needs)
+    dx, dw, db = gradients
+    return None if dx is None else dx.reshape(x.shape), dw, db

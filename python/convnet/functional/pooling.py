@@ -1,0 +1,170 @@
+"""Pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import Pool2dShape
+from .._types import Array
+from ..backends import current
+from . import arguments
+from .arguments import IntOrPair, Layout, PaddingForm
+
+
+@overload
+def max_pool2d(
+    x: Array,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = ...,
+    padding: PaddingForm = ...,
+    dilation: IntOrPair = ...,
+    ceil_mode: bool = ...,
+    return_indices: Literal[False] = ...,
+    *,
+    layout: Layout = ...,
+) -> Array: ...
+@overload
+def max_pool2d(
+    x: Array,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = ...,
+    padding: PaddingForm = ...,
+    dilation: IntOrPair = ...,
+    ceil_mode: bool = ...,
+    *,
+    return_indices: Literal[True],
+    layout: Layout = ...,
+) -> tuple[Array, NDArray[np.int64]]: ...
+def max_pool2d(
+    x: Array,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: PaddingForm = 0,
+    dilation: IntOrPair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    layout: Layout = "NCHW",
+) -> Array | tuple[Array, NDArray[np.int64]]:
+    """The largest value of each window; NaN counts as the largest, padding never does.
+
+    Args:
+        x: (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``.
+        stride: None means `kernel_size`.
+        ceil_mode: also take a last, partial window, unless it starts in the padding at the end (PyTorch's
+            rule).
+        return_indices: also return where in its flat H·W plane each value came from; of equals, the first.
+
+    Returns:
+        y (N, C, oH, oW), and where asked indices of the same shape, int64; in the layout of x.
+    """
+    (x,) = arguments.floats("max_pool2d", ("x",), x)
+    if layout != "NCHW":
+        x = arguments.to_nchw("max_pool2d", layout, x)
+    window = arguments.window("max_pool2d", x.shape, kernel_size, stride, padding, dilation)
+    if not return_indices:
+        y: Array = current().max_pool2d(x, *window, bool(ceil_mode))
+        return y if layout == "NCHW" else arguments.to_nhwc(y)
+    y, indices = current().max_pool2d_with_indices(x, *window, bool(ceil_mode))
+    return (y, indices) if layout == "NCHW" else (arguments.to_nhwc(y), arguments.to_nhwc(indices))
+
+
+def max_pool2d_backward(
+    dy: Array,
+    indices: Array,
+    input_shape: Sequence[int],
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: PaddingForm = 0,
+    dilation: IntOrPair = 1,
+    ceil_mode: bool = False,
+) -> Array:
+    """Gradient of `max_pool2d` for x: each dy is added where `indices` says its maximum came from.
+
+    Args:
+        dy, indices: (N, C, oH, oW); every index is checked to lie in its H·W plane.
+        input_shape: (N, C, H, W), the shape of x.
+
+    Returns:
+        dx (N, C, H, W).
+    """
+    (dy,) = arguments.floats("max_pool2d_backward", ("dy",), dy)
+    indices = arguments.integers("max_pool2d_backward", "indices", indices)
+    shape = arguments.input_shape("max_pool2d_backward", input_shape)
+    window = arguments.window("max_pool2d_backward", shape, kernel_size, stride, padding, dilation)
+    dx: Array = current().max_pool2d_backward(dy, indices, shape, *window, bool(ceil_mode))
+    return dx
+
+
+def avg_pool2d(
+    x: Array,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: PaddingForm = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    *,
+    dilation: IntOrPair = 1,
+    layout: Layout = "NCHW",
+) -> Array:
+    """The mean of each window.
+
+    Args:
+        x: (N, C, H, W), or (N, H, W, C) with ``layout="NHWC"``.
+        stride, ceil_mode: as in `max_pool2d`.
+        count_include_pad: divide by all pixels of the window inside the padded input, else by the real ones.
+
+    Returns:
+        y (N, C, oH, oW), in the layout of x.
+    """
+    (x,) = arguments.floats("avg_pool2d", ("x",), x)
+    if layout != "NCHW":
+        x = arguments.to_nchw("avg_pool2d", layout, x)
+    window = arguments.window("avg_pool2d", x.shape, kernel_size, stride, padding, dilation)
+    y: Array = current().avg_pool2d(x, *window, bool(ceil_mode), bool(count_include_pad))
+    return y if layout == "NCHW" else arguments.to_nhwc(y)
+
+
+def avg_pool2d_backward(
+    dy: Array,
+    input_shape: Sequence[int],
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: PaddingForm = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    *,
+    dilation: IntOrPair = 1,
+) -> Array:
+    """Gradient of `avg_pool2d` for x: each dy (N, C, oH, oW) is shared equally by its window.
+
+    Args:
+        input_shape: (N, C, H, W), the shape of x.
+
+    Returns:
+        dx (N, C, H, W).
+    """
+    (dy,) = arguments.floats("avg_pool2d_backward", ("dy",), dy)
+    shape = arguments.input_shape("avg_pool2d_backward", input_shape)
+    window = arguments.window("avg_pool2d_backward", shape, kernel_size, stride, padding, dilation)
+    dx: Array = current().avg_pool2d_backward(dy, shape, *window, bool(ceil_mode), bool(count_include_pad))
+    return dx
+
+
+def pool2d_shape(
+    op: str,
+    x_shape: Sequence[int],
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: PaddingForm = 0,
+    dilation: IntOrPair = 1,
+    ceil_mode: bool = False,
+) -> Pool2dShape:
+    """The sizes of a pooling that is not computed; `op` names it in errors."""
+    shape = arguments.input_shape(op, x_shape)
+    window = arguments.window(op, shape, kernel_size, stride, padding, dilation)
+    return Pool2dShape(shape, *window, bool(ceil_mode), op)
