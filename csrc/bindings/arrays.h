@@ -3,9 +3,11 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -94,5 +96,22 @@ template <class Body>
 auto with_dtype(const py::array& a, const char* name, Body&& body) {
   return dtype_of(a, name) == Dtype::f32 ? body(float{}) : body(double{});
 }
+
+using OptionalArray = std::optional<py::array>;
+using NoGil = py::gil_scoped_release;
+
+template <class T>
+const T* data_or_null(const std::optional<Dense<T>>& a) {
+  return a ? a->data() : nullptr;
+}
+
+template <class T>
+std::optional<Dense<T>> optional_vector(const OptionalArray& a, std::int64_t size, const char* name, const char* op) {
+  if (!a) return std::nullopt;
+  require_shape(*a, {size}, name, op);
+  return dense_input<T>(*a, name);
+}
+
+inline std::vector<std::int64_t> shape_of(const py::array& a) { return {a.shape(), a.shape() + a.ndim()}; }
 
 }  // namespace convnet::bindings

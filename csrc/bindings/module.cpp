@@ -4,7 +4,6 @@
 
 #include <map>
 #include <mutex>
-#include <optional>
 
 #include "../kernels/kernels.h"
 #include "../ops/activations.h"
@@ -13,25 +12,12 @@
 #include "../ops/pool2d.h"
 #include "../runtime/parallel.h"
 #include "arrays.h"
+#include "bindings.h"
 
 namespace convnet::bindings {
 namespace {
 
-using OptionalArray = std::optional<py::array>;
 using Needs = std::array<bool, 3>;
-using NoGil = py::gil_scoped_release;
-
-template <class T>
-const T* data_or_null(const std::optional<Dense<T>>& a) {
-  return a ? a->data() : nullptr;
-}
-
-template <class T>
-std::optional<Dense<T>> optional_vector(const OptionalArray& a, std::int64_t size, const char* name, const char* op) {
-  if (!a) return std::nullopt;
-  require_shape(*a, {size}, name, op);
-  return dense_input<T>(*a, name);
-}
 
 template <class T>
 py::array_t<T> output_or(const OptionalArray& out, const Shape4& shape, const char* op) {
@@ -322,59 +308,6 @@ py::tuple dense_backward(const py::array& dy, const py::array& x, const py::arra
   });
 }
 
-// ---------------------------------------------------------------- activations and loss
-
-std::vector<std::int64_t> shape_of(const py::array& a) { return {a.shape(), a.shape() + a.ndim()}; }
-
-py::array relu(const py::array& x) {
-  return with_dtype(x, "x", [&](auto t) -> py::array {
-    using T = decltype(t);
-    const auto xs = dense_input<T>(x, "x");
-    auto y = output<T>(shape_of(x));
-    T* const to = y.mutable_data();
-    {
-      NoGil release;
-      convnet::relu<T>(xs.data(), xs.size(), to);
-    }
-    return y;
-  });
-}
-
-py::array relu_backward(const py::array& dy, const py::array& x) {
-  return with_dtype(x, "x", [&](auto t) -> py::array {
-    using T = decltype(t);
-    require_shape(dy, shape_of(x), "dy", "relu_backward");
-    const auto dys = dense_input<T>(dy, "dy");
-    const auto xs = dense_input<T>(x, "x");
-    auto dx = output<T>(shape_of(x));
-    T* const to = dx.mutable_data();
-    {
-      NoGil release;
-      convnet::relu_backward<T>(dys.data(), xs.data(), xs.size(), to);
-    }
-    return dx;
-  });
-}
-
-py::tuple softmax_cross_entropy(const py::array& logits, const py::array& labels) {
-  return with_dtype(logits, "logits", [&](auto t) -> py::tuple {
-    using T = decltype(t);
-    const char* op = "softmax_cross_entropy";
-    const auto ls = dense_input<T>(logits, "logits", op, 2);
-    require_shape(labels, {ls.shape(0)}, "labels", op);
-    const auto classes = dense_input<std::int64_t>(labels, "labels");
-    auto dlogits = output<T>({ls.shape(0), ls.shape(1)});
-    const std::int64_t n = ls.shape(0), count = ls.shape(1);
-    T* const to = dlogits.mutable_data();
-    double loss;
-    {
-      NoGil release;
-      loss = convnet::softmax_cross_entropy<T>(n, count, ls.data(), classes.data(), to);
-    }
-    return py::make_tuple(loss, dlogits);
-  });
-}
-
 py::dict build_info() {
   py::list built;
   for (const char* const* name = isas(); *name; ++name) built.append(*name);
@@ -466,9 +399,10 @@ PYBIND11_MODULE(_core, m) {
         py::arg("trans_b"));
   m.def("dense", &dense, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("relu"));
   m.def("dense_backward", &dense_backward, py::arg("dy"), py::arg("x"), py::arg("weight"), py::arg("needs"));
-  m.def("relu", &relu, py::arg("x"));
-  m.def("relu_backward", &relu_backward, py::arg("dy"), py::arg("x"));
-  m.def("softmax_cross_entropy", &softmax_cross_entropy, py::arg("logits"), py::arg("labels"));
+  bind_activations(m);
+  bind_adaptive_pool2d(m);
+  bind_conv_transpose2d(m);
+  bind_normalization(m);
   m.def("set_num_threads", &set_num_threads, py::arg("n"));
   m.def("get_num_threads", &num_threads);
   m.def("build_info", &build_info);

@@ -1,7 +1,9 @@
 // One instruction set's table. Compiled once for each, with CONVNET_ISA naming it; everything but the table itself
 // has internal linkage, so that no linker can put this unit's code where an older processor runs it.
 #include "elementwise.h"
+#include "exponential.h"
 #include "kernels.h"
+#include "rows.h"
 #include "tile.h"
 
 namespace convnet {
@@ -26,6 +28,20 @@ Kernels<T> make() {
   table.relu = relu<T>;
   table.relu_backward = relu_backward<T>;
   table.axpby = axpby<T>;
+  table.leaky_relu = leaky_relu<T>;
+  table.leaky_relu_backward = leaky_relu_backward<T>;
+  table.sigmoid = sigmoid<T>;
+  table.sigmoid_backward = sigmoid_backward<T>;
+  table.tanh = tanh<T>;
+  table.tanh_backward = tanh_backward<T>;
+  table.exp_sum = exp_sum<T>;
+  table.softmax_backward = softmax_backward<T>;
+  table.log_softmax_backward = log_softmax_backward<T>;
+  table.largest = largest<T>;
+  table.dot = dot<T>;
+  table.squared_distance = squared_distance<T>;
+  table.normalize = normalize<T>;
+  table.normalize_backward = normalize_backward<T>;
   return table;
 }
 

@@ -57,6 +57,24 @@ struct Kernels {
   void (*relu)(const T* x, std::int64_t count, T* y);
   void (*relu_backward)(const T* dy, const T* x, std::int64_t count, T* dx);
   void (*axpby)(T a, const T* x, T b, const T* y, std::int64_t count, T* z);  // z = a·x + b·y
+
+  void (*leaky_relu)(const T* x, T slope, std::int64_t count, T* y);
+  void (*leaky_relu_backward)(const T* dy, const T* y, T slope, std::int64_t count, T* dx);
+  void (*sigmoid)(const T* x, std::int64_t count, T* y);
+  void (*sigmoid_backward)(const T* dy, const T* y, std::int64_t count, T* dx);
+  void (*tanh)(const T* x, std::int64_t count, T* y);
+  void (*tanh_backward)(const T* dy, const T* y, std::int64_t count, T* dx);
+  // y = e^(x - shift); returns its sum
+  T (*exp_sum)(const T* x, T shift, std::int64_t count, T* y);
+  void (*softmax_backward)(const T* dy, const T* y, T total, std::int64_t count, T* dx);      // y·(dy - total)
+  void (*log_softmax_backward)(const T* dy, const T* y, T total, std::int64_t count, T* dx);  // dy - e^y·total
+  // The largest of count >= 1 values; of a row that holds a NaN, any.
+  T (*largest)(const T* x, std::int64_t count);
+  T (*dot)(const T* x, const T* y, T y_shift, std::int64_t count);                    // sum of x·(y - y_shift)
+  T (*squared_distance)(const T* x, T from, std::int64_t count);                      // sum of (x - from)²
+  void (*normalize)(const T* x, T mean, T scale, T shift, std::int64_t count, T* y);  // (x - mean)·scale + shift
+  // dy·scale + (x - mean)·slope + shift
+  void (*normalize_backward)(const T* dy, T scale, const T* x, T mean, T slope, T shift, std::int64_t count, T* dx);
 };
 
 struct IsaTable {

@@ -111,6 +111,42 @@ def conv2d_backward(
     groups: int,
     needs: tuple[bool, bool, bool],
 ) -> tuple[Array | None, Array | None, Array | None]: ...
+def conv_transpose2d_shape(
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    stride: Pair,
+    padding: Padding,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+    op: str = "conv_transpose2d",
+) -> Conv2dShape:
+    """The convolution whose input gradient this is: ``.x`` is the shape of y here, ``.y`` that of x."""
+
+def conv_transpose2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Pair,
+    padding: Padding,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> Array: ...
+def conv_transpose2d_backward(
+    dy: Array,
+    x: Array,
+    weight: Array,
+    stride: Pair,
+    padding: Padding,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Array | None, Array | None, Array | None]: ...
+def transpose(x: Array) -> Array:
+    """The last two of three axes swapped, as a new dense array."""
+
 def max_pool2d(
     x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, ceil_mode: bool
 ) -> Array: ...
@@ -146,6 +182,12 @@ def avg_pool2d_backward(
     ceil_mode: bool,
     count_include_pad: bool,
 ) -> Array: ...
+def adaptive_max_pool2d(x: Array, output_size: Pair) -> tuple[Array, NDArray[np.int64]]: ...
+def adaptive_max_pool2d_backward(
+    dy: Array, indices: NDArray[np.int64], x_shape: tuple[int, ...]
+) -> Array: ...
+def adaptive_avg_pool2d(x: Array, output_size: Pair) -> Array: ...
+def adaptive_avg_pool2d_backward(dy: Array, x_shape: tuple[int, ...]) -> Array: ...
 def gemm(
     a: Array, b: Array, c: Array | None, alpha: float, beta: float, trans_a: bool, trans_b: bool
 ) -> Array:
@@ -159,9 +201,38 @@ def dense_backward(
 ) -> tuple[Array | None, Array | None, Array | None]: ...
 def relu(x: Array) -> Array: ...
 def relu_backward(dy: Array, x: Array) -> Array: ...
-def softmax_cross_entropy(logits: Array, labels: NDArray[np.int64]) -> tuple[float, Array]:
+def leaky_relu(x: Array, slope: float) -> Array: ...
+def leaky_relu_backward(dy: Array, y: Array, slope: float) -> Array: ...
+def sigmoid(x: Array) -> Array: ...
+def sigmoid_backward(dy: Array, y: Array) -> Array: ...
+def tanh(x: Array) -> Array: ...
+def tanh_backward(dy: Array, y: Array) -> Array: ...
+def softmax(x: Array) -> Array:
+    """Over each row of x (M, K); so the three below."""
+
+def softmax_backward(dy: Array, y: Array) -> Array: ...
+def log_softmax(x: Array) -> Array: ...
+def log_softmax_backward(dy: Array, y: Array) -> Array: ...
+def softmax_cross_entropy(
+    logits: Array, labels: NDArray[np.int64], label_smoothing: float
+) -> tuple[float, Array]:
     """Mean loss over the rows of logits (N, classes), and its gradient; a label out of range: ValueError."""
 
+def batch_statistics(x: Array) -> tuple[Array, Array]:
+    """x (N, C, positions) -> each channel's mean and biased variance; zeros where there is nothing."""
+
+def batch_norm(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float) -> Array: ...
+def batch_norm_backward(
+    dy: Array, x: Array, gamma: Array, mean: Array, var: Array, eps: float, of_batch: bool
+) -> tuple[Array, Array, Array]:
+    """(dx, dgamma, dbeta); `of_batch`: mean and var are those of x and depend on it."""
+
+def local_response_norm(x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
+    """x (N, C, positions), normalised over neighbouring channels."""
+
+def local_response_norm_backward(
+    dy: Array, x: Array, size: int, alpha: float, beta: float, k: float
+) -> Array: ...
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 def build_info() -> dict[str, Any]:

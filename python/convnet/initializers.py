@@ -19,10 +19,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ._types import Array
+from ._types import Array, Seed
 
-# In quotes, so that importing convnet does not import numpy.random, which is not light.
-Seed: TypeAlias = "int | np.random.Generator | None"
+# In quotes for the same reason as Seed.
 Initializer: TypeAlias = "Callable[[tuple[int, ...], Seed, DTypeLike], Array]"
 
 

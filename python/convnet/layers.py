@@ -24,9 +24,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import functional as F
 from ._core import Conv2dShape
-from ._types import Array
+from ._types import Array, Seed
 from .functional import IntOrPair, PaddingForm
-from .initializers import Initializer, Seed, he_normal
+from .initializers import Initializer, he_normal
 
 Shape = tuple[int, ...]
 

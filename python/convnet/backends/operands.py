@@ -6,6 +6,7 @@ fit. Every function raises ValueError with the sizes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -13,6 +14,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _core
 from .._core import Conv2dShape, Pool2dShape
 from .._types import Array, Padding, Pair
 
@@ -47,6 +49,43 @@ def conv2d_backward(
     return shape
 
 
+def conv_transpose2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Pair,
+    padding: Padding,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> Conv2dShape:
+    """The convolution whose input gradient this is: ``.x`` is the shape of y here."""
+    op = "conv_transpose2d"
+    shape = _core.conv_transpose2d_shape(
+        x.shape, weight.shape, stride, padding, output_padding, dilation, groups, op
+    )
+    _fits(op, "bias", bias, (shape.x[1],))
+    return shape
+
+
+def conv_transpose2d_backward(
+    dy: Array,
+    x: Array,
+    weight: Array,
+    stride: Pair,
+    padding: Padding,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> Conv2dShape:
+    op = "conv_transpose2d_backward"
+    shape = _core.conv_transpose2d_shape(
+        x.shape, weight.shape, stride, padding, output_padding, dilation, groups, op
+    )
+    _fits(op, "dy", dy, shape.x)
+    return shape
+
+
 def max_pool2d_backward(
     dy: Array,
     indices: NDArray[np.int64],
@@ -61,12 +100,7 @@ def max_pool2d_backward(
     shape = Pool2dShape(x_shape, kernel, stride, padding, dilation, ceil_mode, op)
     _fits(op, "dy", dy, shape.y)
     _fits(op, "indices", indices, shape.y)
-    plane = shape.x[2] * shape.x[3]
-    if indices.size and not 0 <= indices.min() <= indices.max() < plane:
-        raise ValueError(
-            f"{op}: indices must lie in [0, {plane}), the {shape.x[2]} x {shape.x[3]} plane of the input; "
-            f"got {indices.min()} to {indices.max()}"
-        )
+    _in_plane(op, indices, shape.x)
     return shape
 
 
@@ -83,6 +117,32 @@ def avg_pool2d_backward(
     shape = Pool2dShape(x_shape, kernel, stride, padding, dilation, ceil_mode, op)
     _fits(op, "dy", dy, shape.y)
     return shape
+
+
+def adaptive_pool2d(op: str, x_shape: tuple[int, ...], output_size: Pair) -> tuple[int, int, int, int]:
+    """The shape of y."""
+    if len(x_shape) != 4:
+        raise ValueError(f"{op}: x must have 4 dimensions (N, C, H, W), got shape {x_shape}")
+    if x_shape[2] < 1 or x_shape[3] < 1:
+        raise ValueError(f"{op}: x must hold at least one element a plane, got {x_shape}")
+    if min(x_shape) < 0 or math.prod(max(size, 1) for size in x_shape) * 8 >= 2**63:
+        raise ValueError(f"{op}: x {x_shape} is too large")
+    if not all(1 <= size <= 2**31 for size in output_size):
+        raise ValueError(f"{op}: output_size must be at least 1 and at most {2**31}, got {output_size}")
+    return (*x_shape[:2], *output_size)
+
+
+def adaptive_pool2d_backward(op: str, dy: Array, x_shape: tuple[int, ...]) -> None:
+    if dy.ndim != 4:
+        raise ValueError(f"{op}: dy must have 4 dimensions (N, C, H, W), got shape {dy.shape}")
+    _fits(op, "dy", dy, adaptive_pool2d(op, x_shape, (dy.shape[2], dy.shape[3])))
+
+
+def adaptive_max_pool2d_backward(dy: Array, indices: NDArray[np.int64], x_shape: tuple[int, ...]) -> None:
+    op = "adaptive_max_pool2d_backward"
+    adaptive_pool2d_backward(op, dy, x_shape)
+    _fits(op, "indices", indices, dy.shape)
+    _in_plane(op, indices, x_shape)
 
 
 def gemm(a: Array, b: Array, c: Array | None) -> None:
@@ -105,8 +165,33 @@ def dense_backward(dy: Array, x: Array, weight: Array) -> None:
     _fits("dense_backward", "dy", dy, (x.shape[0], weight.shape[1]))
 
 
-def relu_backward(dy: Array, x: Array) -> None:
-    _fits("relu_backward", "dy", dy, x.shape)
+def elementwise_backward(op: str, dy: Array, at: Array) -> None:
+    """`at` is the operation's x or y."""
+    _fits(op, "dy", dy, at.shape)
+
+
+def softmax(op: str, x: Array) -> None:
+    _two_dimensional(op, x=x)
+
+
+def softmax_backward(op: str, dy: Array, y: Array) -> None:
+    _two_dimensional(op, y=y)
+    _fits(op, "dy", dy, y.shape)
+
+
+def normalized(op: str, x: Array, dy: Array | None = None, **channels: Array) -> None:
+    """x (N, C, positions), dy like it, the rest (C,)."""
+    if x.ndim != 3:
+        raise ValueError(f"{op}: x must have 3 dimensions (N, C, positions), got shape {x.shape}")
+    _fits(op, "dy", dy, x.shape)
+    for name, array in channels.items():
+        _fits(op, name, array, x.shape[1:2])
+
+
+def local_response_norm(op: str, x: Array, size: int, dy: Array | None = None) -> None:
+    normalized(op, x, dy)
+    if size < 1:
+        raise ValueError(f"{op}: size must be at least 1, got {size}")
 
 
 def softmax_cross_entropy(logits: Array, labels: NDArray[np.int64]) -> None:
@@ -124,6 +209,15 @@ def softmax_cross_entropy(logits: Array, labels: NDArray[np.int64]) -> None:
 def _fits(op: str, name: str, array: Array | None, expected: tuple[int, ...]) -> None:
     if array is not None and array.shape != expected:
         raise ValueError(f"{op}: {name} must have shape {expected}, got {array.shape}")
+
+
+def _in_plane(op: str, indices: NDArray[np.int64], x_shape: tuple[int, ...]) -> None:
+    plane = x_shape[2] * x_shape[3]
+    if indices.size and not 0 <= indices.min() <= indices.max() < plane:
+        raise ValueError(
+            f"{op}: indices must lie in [0, {plane}), the {x_shape[2]} x {x_shape[3]} plane of the input; "
+            f"got {indices.min()} to {indices.max()}"
+        )
 
 
 def _two_dimensional(op: str, **arrays: Array) -> None:

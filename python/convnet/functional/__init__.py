@@ -1,7 +1,8 @@
 """The operations: NumPy arrays in, new plain NumPy arrays out.
 
-What users write is settled in `arguments` and only there: dtypes, layouts, ints and pairs, the forms of padding. Each
-function then makes one call to the backend in use (`convnet.backend`), which checks that the sizes fit.
+What users write is settled in `arguments` and only there: dtypes, layouts, ints and pairs, the forms of
+padding. Each function then makes one call to the backend in use (`convnet.backend`), which checks that the
+sizes fit.
 
 All of them:
 
@@ -15,32 +16,105 @@ All of them:
 rows and columns, an odd pixel of padding goes to the end) or "same_lower" (it goes to the beginning).
 """
 
-from .activations import relu, relu_backward, softmax_cross_entropy
+from .activations import (
+    leaky_relu,
+    leaky_relu_backward,
+    log_softmax,
+    log_softmax_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    softmax,
+    softmax_backward,
+    softmax_cross_entropy,
+    tanh,
+    tanh_backward,
+)
 from .arguments import ALGORITHMS, IntOrPair, PaddingForm, pair
-from .convolution import Conv2dPlan, col2im, conv2d, conv2d_backward, conv2d_shape, im2col
+from .convolution import (
+    Conv2dPlan,
+    col2im,
+    conv2d,
+    conv2d_backward,
+    conv2d_shape,
+    conv_transpose2d,
+    conv_transpose2d_backward,
+    conv_transpose2d_shape,
+    im2col,
+)
 from .matrix import dense, dense_backward, gemm
-from .pooling import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward, pool2d_shape
+from .normalization import (
+    batch_norm,
+    batch_norm_backward,
+    dropout,
+    dropout_backward,
+    local_response_norm,
+    local_response_norm_backward,
+)
+from .pooling import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_backward,
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_backward,
+    avg_pool2d,
+    avg_pool2d_backward,
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
+    global_max_pool2d,
+    global_max_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+    pool2d_shape,
+)
 
 __all__ = [
     "ALGORITHMS",
     "Conv2dPlan",
     "IntOrPair",
     "PaddingForm",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_backward",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
     "col2im",
     "conv2d",
     "conv2d_backward",
     "conv2d_shape",
+    "conv_transpose2d",
+    "conv_transpose2d_backward",
+    "conv_transpose2d_shape",
     "dense",
     "dense_backward",
+    "dropout",
+    "dropout_backward",
     "gemm",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
+    "global_max_pool2d",
+    "global_max_pool2d_backward",
     "im2col",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "local_response_norm",
+    "local_response_norm_backward",
+    "log_softmax",
+    "log_softmax_backward",
     "max_pool2d",
     "max_pool2d_backward",
     "pair",
     "pool2d_shape",
     "relu",
     "relu_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "softmax",
+    "softmax_backward",
     "softmax_cross_entropy",
+    "tanh",
+    "tanh_backward",
 ]

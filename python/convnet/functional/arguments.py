@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _core
 from .._core import Conv2dShape
 from .._types import Array, Padding, Pair
 
@@ -93,11 +94,21 @@ def pair(op: str, name: str, value: Any) -> Pair:
     return both[0], both[1]
 
 
-def group_count(op: str, groups: Any) -> int:
-    if type(groups) is int and -_MOST <= groups <= _MOST:
-        return groups
-    (count,) = _ints(op, "groups", (groups,), "an int")
-    return count
+def integer(op: str, name: str, value: Any) -> int:
+    if type(value) is int and -_MOST <= value <= _MOST:
+        return value
+    (whole,) = _ints(op, name, (value,), "an int")
+    return whole
+
+
+def real(op: str, name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
+    """A number in [least, most], as a float; NaN is in no such range."""
+    if not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{op}: {name} must be a number, not {value!r}")
+    if not least <= value <= most:
+        expected = f"at least {least:g}" if most == math.inf else f"in [{least:g}, {most:g}]"
+        raise ValueError(f"{op}: {name} must be {expected}, got {value!r}")
+    return float(value)
 
 
 def input_shape(op: str, shape: Any) -> tuple[int, ...]:
@@ -206,7 +217,12 @@ def as_rows(x: Array) -> Array:
 def to_nchw(op: str, layout: str, x: Array) -> Array:
     if layout != "NHWC":
         raise ValueError(f"{op}: layout must be 'NCHW' or 'NHWC', not {layout!r}")
-    return x.transpose(0, 3, 1, 2) if x.ndim == 4 else x  # the check of the sizes reports a wrong rank
+    if x.ndim != 4:
+        return x  # the check of the sizes reports a wrong rank
+    N, H, W, C = x.shape
+    if not (x.flags.c_contiguous and x.flags.aligned):
+        return x.transpose(0, 3, 1, 2)
+    return _core.transpose(x.reshape(N, H * W, C)).reshape(N, C, H, W)  # much faster than NumPy's copy
 
 
 def to_oihw(weight: Array) -> Array:
@@ -214,4 +230,7 @@ def to_oihw(weight: Array) -> Array:
 
 
 def to_nhwc(y: Array) -> Array:
-    return np.ascontiguousarray(y.transpose(0, 2, 3, 1))
+    N, C, H, W = y.shape
+    if y.dtype == _INT64 or not y.flags.c_contiguous:
+        return np.ascontiguousarray(y.transpose(0, 2, 3, 1))
+    return _core.transpose(y.reshape(N, C, H * W)).reshape(N, H, W, C)

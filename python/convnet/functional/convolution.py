@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from .. import _core
 from .._core import Conv2dShape
-from .._types import Array
+from .._types import Array, Padding, Pair
 from ..backends import current
 from ..backends.im2col import convolution as unfolding
 from . import arguments
@@ -55,7 +56,7 @@ def conv2d(
         x, weight = arguments.to_nchw("conv2d", layout, x), arguments.to_oihw(weight)
     stride = arguments.pair("conv2d", "stride", stride)
     dilation = arguments.pair("conv2d", "dilation", dilation)
-    groups = arguments.group_count("conv2d", groups)
+    groups = arguments.integer("conv2d", "groups", groups)
     padding = arguments.padding_ends("conv2d", padding, x.shape, weight.shape[2:], stride, dilation)
     if out is None:
         y: Array = current().conv2d(x, weight, bias, stride, padding, dilation, groups, relu, algorithm, None)
@@ -100,7 +101,7 @@ def conv2d_backward(
         x, weight = arguments.to_nchw("conv2d_backward", layout, x), arguments.to_oihw(weight)
     stride = arguments.pair("conv2d_backward", "stride", stride)
     dilation = arguments.pair("conv2d_backward", "dilation", dilation)
-    groups = arguments.group_count("conv2d_backward", groups)
+    groups = arguments.integer("conv2d_backward", "groups", groups)
     padding = arguments.padding_ends("conv2d_backward", padding, x.shape, weight.shape[2:], stride, dilation)
     if needs is not ALL:
         needs = arguments.needed("conv2d_backward", needs)
@@ -129,8 +130,147 @@ def conv2d_shape(
     x_shape, weight_shape = tuple(x_shape), tuple(weight_shape)
     padding = arguments.padding_ends("conv2d", padding, x_shape, weight_shape[2:], stride, dilation)
     return Conv2dShape(
-        x_shape, weight_shape, stride, padding, dilation, arguments.group_count("conv2d", groups)
+        x_shape, weight_shape, stride, padding, dilation, arguments.integer("conv2d", "groups", groups)
     )
+
+
+def conv_transpose2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: IntOrPair = 1,
+    padding: PaddingForm = 0,
+    output_padding: IntOrPair = 0,
+    groups: int = 1,
+    dilation: IntOrPair = 1,
+) -> Array:
+    """Transposed 2-D convolution: the adjoint of `conv2d` in x, upsampling by `stride`.
+
+    Each ``x[n, c, i, j]`` adds ``x[n, c, i, j] · weight[c]`` to y around row ``i·stride - top`` and column
+    ``j·stride - left``: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016),
+    section 4. ``oH = (H - 1)·stride - top - bottom + dilation·(kH - 1) + 1 + output_padding``, oW likewise.
+
+    Args:
+        x: (N, C_in, H, W), H and W at least 1.
+        weight: (C_in, C_out/groups, kH, kW), that of the convolution from y's shape to x's.
+        bias: (C_out,) or None.
+        padding: cut off the full output; "same" and "same_lower" make ``oH = H·stride``, where that takes
+            away and does not add.
+        output_padding: rows and columns more at the end of y, each below the stride or the dilation.
+
+    Returns:
+        y (N, C_out, oH, oW).
+    """
+    op = "conv_transpose2d"
+    x, weight, bias = arguments.floats(op, ("x", "weight", "bias"), x, weight, bias)
+    geometry, more = _transpose_geometry(op, weight.shape[2:], stride, padding, output_padding, dilation)
+    groups = arguments.integer(op, "groups", groups)
+    y: Array = current().conv_transpose2d(_extended(x, more), weight, bias, *geometry, groups)
+    return y
+
+
+def conv_transpose2d_backward(
+    dy: Array,
+    x: Array,
+    weight: Array,
+    stride: IntOrPair = 1,
+    padding: PaddingForm = 0,
+    output_padding: IntOrPair = 0,
+    groups: int = 1,
+    dilation: IntOrPair = 1,
+    *,
+    needs: Needs = ALL,
+) -> Gradients:
+    """Gradients of `conv_transpose2d` for x, weight and bias: dx is a `conv2d` of dy.
+
+    Args:
+        dy: the shape of y; x, weight and the rest as in `conv_transpose2d`.
+        needs: which of (dx, dw, db) to compute.
+
+    Returns:
+        (dx, dw, db), like x, weight and (C_out,); None where not needed.
+    """
+    op = "conv_transpose2d_backward"
+    dy, x, weight = arguments.floats(op, ("dy", "x", "weight"), dy, x, weight)
+    geometry, more = _transpose_geometry(op, weight.shape[2:], stride, padding, output_padding, dilation)
+    groups = arguments.integer(op, "groups", groups)
+    needs = arguments.needed(op, needs)
+    gradients: Gradients = current().conv_transpose2d_backward(
+        dy, _extended(x, more), weight, *geometry, groups, needs
+    )
+    dx, dw, db = gradients
+    if dx is not None and dx.shape != x.shape:
+        dx = dx[:, :, : x.shape[2], : x.shape[3]].copy()
+    return dx, dw, db
+
+
+def conv_transpose2d_shape(
+    x_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    stride: IntOrPair = 1,
+    padding: PaddingForm = 0,
+    output_padding: IntOrPair = 0,
+    groups: int = 1,
+    dilation: IntOrPair = 1,
+) -> Conv2dShape:
+    """The sizes and cost of a `conv_transpose2d` not computed, as the convolution whose adjoint it is.
+
+    ``.x`` is the shape of y; ``.macs`` is the cost.
+    """
+    op = "conv_transpose2d"
+    weight_shape = tuple(weight_shape)
+    geometry, more = _transpose_geometry(op, weight_shape[2:], stride, padding, output_padding, dilation)
+    shape = tuple(x_shape)
+    if len(shape) == 4:
+        shape = (*shape[:2], shape[2] + more[0], shape[3] + more[1])
+    return _core.conv_transpose2d_shape(
+        shape, weight_shape, *geometry, arguments.integer(op, "groups", groups), op
+    )
+
+
+def _transpose_geometry(
+    op: str, kernel: Sequence[int], stride: Any, padding: Any, output_padding: Any, dilation: Any
+) -> tuple[tuple[Pair, Padding, Pair, Pair], Pair]:
+    # (stride, padding, output padding below the stride, dilation); and what of the output padding is beyond
+    # the stride, in rows and columns of zeros to add to x.
+    steps = arguments.pair(op, "stride", stride)
+    spread = arguments.pair(op, "dilation", dilation)
+    extra = arguments.pair(op, "output_padding", output_padding)
+    if isinstance(padding, str):
+        ends = _transpose_padding(op, padding, kernel, steps, extra, spread)
+    else:
+        ends = arguments.padding_ends(op, padding, (), kernel, steps, spread)
+    more = [0, 0]
+    less = list(extra)
+    for axis in range(2):
+        if 1 <= steps[axis] <= extra[axis] < spread[axis]:
+            more[axis], less[axis] = divmod(extra[axis], steps[axis])
+    return (steps, ends, (less[0], less[1]), spread), (more[0], more[1])
+
+
+def _transpose_padding(
+    op: str, name: str, kernel: Sequence[int], stride: Pair, output_padding: Pair, dilation: Pair
+) -> Padding:
+    if name not in ("same", "same_upper", "same_lower") or len(kernel) != 2:
+        return arguments.padding_ends(op, name, (), kernel, stride, dilation)
+    ends: list[int] = []
+    for k, s, more, d in zip(kernel, stride, output_padding, dilation, strict=True):
+        total = (k - 1) * d + 1 + more - s
+        if total < 0:
+            raise ValueError(
+                f"{op}: padding={name!r} cannot make the output stride times as large as x: stride {stride} "
+                f"is beyond the kernel's extent; give output_padding"
+            )
+        less, larger = total // 2, total - total // 2
+        ends += (larger, less) if name == "same_lower" else (less, larger)
+    return ends[0], ends[1], ends[2], ends[3]
+
+
+def _extended(x: Array, more: Pair) -> Array:
+    # x with rows and columns of zeros at the end.
+    if more == (0, 0) or x.ndim != 4:
+        return x
+    return np.pad(x, ((0, 0), (0, 0), (0, more[0]), (0, more[1])))
 
 
 class Conv2dPlan:
@@ -160,7 +300,7 @@ class Conv2dPlan:
         arguments.check_algorithm(op, algorithm)
         stride = arguments.pair(op, "stride", stride)
         dilation = arguments.pair(op, "dilation", dilation)
-        groups = arguments.group_count(op, groups)
+        groups = arguments.integer(op, "groups", groups)
         kernel = weight.shape[2:]
         if isinstance(padding, str) and padding != "valid" and stride != (1, 1):
             raise ValueError(

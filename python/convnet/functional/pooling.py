@@ -155,6 +155,142 @@ def avg_pool2d_backward(
     return dx
 
 
+@overload
+def adaptive_max_pool2d(x: Array, output_size: IntOrPair, return_indices: Literal[False] = ...) -> Array: ...
+@overload
+def adaptive_max_pool2d(
+    x: Array, output_size: IntOrPair, return_indices: Literal[True]
+) -> tuple[Array, NDArray[np.int64]]: ...
+def adaptive_max_pool2d(
+    x: Array, output_size: IntOrPair, return_indices: bool = False
+) -> Array | tuple[Array, NDArray[np.int64]]:
+    """The largest value of each of oH x oW windows that cover x; NaN counts as the largest.
+
+    Row i of the windows holds rows ``floor(i·H / oH)`` up to ``ceil((i + 1)·H / oH)`` of x, columns
+    likewise: PyTorch's rule. Windows overlap where oH does not divide H.
+
+    Args:
+        x: (N, C, H, W), H and W at least 1.
+        output_size: (oH, oW), or an int for both; at least 1.
+        return_indices: also return where in its flat H·W plane each value came from; of equals, the first.
+
+    Returns:
+        y (N, C, oH, oW), and where asked indices of the same shape, int64.
+    """
+    op = "adaptive_max_pool2d"
+    (x,) = arguments.floats(op, ("x",), x)
+    result: tuple[Array, NDArray[np.int64]] = current().adaptive_max_pool2d(
+        x, arguments.pair(op, "output_size", output_size)
+    )
+    return result if return_indices else result[0]
+
+
+def adaptive_max_pool2d_backward(dy: Array, indices: Array, input_shape: Sequence[int]) -> Array:
+    """Gradient of `adaptive_max_pool2d`: each dy is added where `indices` says its maximum came from.
+
+    Args:
+        dy, indices: (N, C, oH, oW); every index is checked to lie in its H·W plane.
+        input_shape: (N, C, H, W), the shape of x.
+
+    Returns:
+        dx (N, C, H, W).
+    """
+    op = "adaptive_max_pool2d_backward"
+    (dy,) = arguments.floats(op, ("dy",), dy)
+    indices = arguments.integers(op, "indices", indices)
+    shape = arguments.input_shape(op, input_shape)
+    dx: Array = current().adaptive_max_pool2d_backward(dy, indices, shape)
+    return dx
+
+
+def adaptive_avg_pool2d(x: Array, output_size: IntOrPair) -> Array:
+    """The mean of each of oH x oW windows that cover x, placed as in `adaptive_max_pool2d`.
+
+    Args:
+        x: (N, C, H, W), H and W at least 1.
+        output_size: (oH, oW), or an int for both; at least 1.
+
+    Returns:
+        y (N, C, oH, oW).
+    """
+    op = "adaptive_avg_pool2d"
+    (x,) = arguments.floats(op, ("x",), x)
+    y: Array = current().adaptive_avg_pool2d(x, arguments.pair(op, "output_size", output_size))
+    return y
+
+
+def adaptive_avg_pool2d_backward(dy: Array, input_shape: Sequence[int]) -> Array:
+    """Gradient of `adaptive_avg_pool2d`: each dy (N, C, oH, oW) is shared equally by its window.
+
+    Args:
+        input_shape: (N, C, H, W), the shape of x.
+
+    Returns:
+        dx (N, C, H, W).
+    """
+    op = "adaptive_avg_pool2d_backward"
+    (dy,) = arguments.floats(op, ("dy",), dy)
+    dx: Array = current().adaptive_avg_pool2d_backward(dy, arguments.input_shape(op, input_shape))
+    return dx
+
+
+@overload
+def global_max_pool2d(x: Array, return_indices: Literal[False] = ...) -> Array: ...
+@overload
+def global_max_pool2d(x: Array, return_indices: Literal[True]) -> tuple[Array, NDArray[np.int64]]: ...
+def global_max_pool2d(x: Array, return_indices: bool = False) -> Array | tuple[Array, NDArray[np.int64]]:
+    """The largest value of each plane of x (N, C, H, W), as (N, C, 1, 1); NaN counts as the largest.
+
+    With `return_indices` also where in its flat plane it came from, int64; of equals, the first.
+    """
+    op = "global_max_pool2d"
+    (x,) = arguments.floats(op, ("x",), x)
+    _check_planes(op, "x", x.shape)
+    result: tuple[Array, NDArray[np.int64]] = current().adaptive_max_pool2d(x, (1, 1))
+    return result if return_indices else result[0]
+
+
+def global_max_pool2d_backward(dy: Array, indices: Array, input_shape: Sequence[int]) -> Array:
+    """Gradient of `global_max_pool2d`: dy and indices (N, C, 1, 1) -> dx of `input_shape` (N, C, H, W)."""
+    op = "global_max_pool2d_backward"
+    (dy,) = arguments.floats(op, ("dy",), dy)
+    indices = arguments.integers(op, "indices", indices)
+    shape = arguments.input_shape(op, input_shape)
+    _check_global_gradient(op, dy, shape)
+    dx: Array = current().adaptive_max_pool2d_backward(dy, indices, shape)
+    return dx
+
+
+def global_avg_pool2d(x: Array) -> Array:
+    """The mean of each plane of x (N, C, H, W), as (N, C, 1, 1)."""
+    op = "global_avg_pool2d"
+    (x,) = arguments.floats(op, ("x",), x)
+    _check_planes(op, "x", x.shape)
+    y: Array = current().adaptive_avg_pool2d(x, (1, 1))
+    return y
+
+
+def global_avg_pool2d_backward(dy: Array, input_shape: Sequence[int]) -> Array:
+    """Gradient of `global_avg_pool2d`: dy (N, C, 1, 1) shared over dx of `input_shape` (N, C, H, W)."""
+    op = "global_avg_pool2d_backward"
+    (dy,) = arguments.floats(op, ("dy",), dy)
+    shape = arguments.input_shape(op, input_shape)
+    _check_global_gradient(op, dy, shape)
+    dx: Array = current().adaptive_avg_pool2d_backward(dy, shape)
+    return dx
+
+
+def _check_planes(op: str, name: str, shape: tuple[int, ...]) -> None:
+    if len(shape) != 4 or shape[2] < 1 or shape[3] < 1:
+        raise ValueError(f"{op}: {name} must be (N, C, H, W) with H and W at least 1, got {shape}")
+
+
+def _check_global_gradient(op: str, dy: Array, shape: tuple[int, ...]) -> None:
+    _check_planes(op, "input_shape", shape)
+    if dy.shape != (*shape[:2], 1, 1):
+        raise ValueError(f"{op}: dy must have shape {(*shape[:2], 1, 1)}, got {dy.shape}")
+
+
 def pool2d_shape(
     op: str,
     x_shape: Sequence[int],

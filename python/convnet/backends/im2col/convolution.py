@@ -99,7 +99,7 @@ def conv2d_backward(
     N, C_out, oH, oW = shape.y
     _, C_in, _, _ = shape.x
     kernel = shape.weight[2:]
-    dys = np.ascontiguousarray(dy.transpose(1, 0, 2, 3)).reshape(groups, C_out // groups, N * oH * oW)
+    dys = _channels_first(dy, groups)
     dx = dw = db = None
     if needs[0]:
         patches = np.matmul(_rows(weight, groups).transpose(0, 2, 1), dys)
@@ -109,6 +109,64 @@ def conv2d_backward(
     if needs[2]:
         db = dys.sum(axis=2).reshape(C_out)  # not from dy, whose strides would set the order of addition
     return dx, dw, db
+
+
+@ieee
+def conv_transpose2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Pair,
+    padding: Padding,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    # x (N, C_in, H, W), weight (C_in, C_out/groups, kH, kW), bias (C_out,) -> y (N, C_out, oH, oW)
+    shape = operands.conv_transpose2d(x, weight, bias, stride, padding, output_padding, dilation, groups)
+    patches = np.matmul(_rows(weight, groups).transpose(0, 2, 1), _channels_first(x, groups))
+    N, _, H, W = shape.y
+    y = fold(patches.reshape(shape.x[1], *shape.weight[2:], N, H, W), shape)
+    if bias is not None:
+        y += bias[:, None, None]
+    return y
+
+
+@ieee
+def conv_transpose2d_backward(
+    dy: Array,
+    x: Array,
+    weight: Array,
+    stride: Pair,
+    padding: Padding,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Array | None, Array | None, Array | None]:
+    # dy (N, C_out, oH, oW) -> dx like x, dw like weight, db (C_out,)
+    shape = operands.conv_transpose2d_backward(
+        dy, x, weight, stride, padding, output_padding, dilation, groups
+    )
+    N, C_in, H, W = shape.y
+    dx = dw = db = None
+    if needs[0] or needs[1]:
+        columns = _columns(dy, shape)
+    if needs[0]:
+        dx = np.matmul(_rows(weight, groups), columns).reshape(C_in, N, H, W)
+        dx = np.ascontiguousarray(dx.transpose(1, 0, 2, 3))
+    if needs[1]:
+        dw = np.matmul(_channels_first(x, groups), columns.transpose(0, 2, 1)).reshape(weight.shape)
+    if needs[2]:
+        C_out = shape.x[1]
+        db = _channels_first(dy, 1).reshape(C_out, dy.size // max(C_out, 1)).sum(axis=1)
+    return dx, dw, db
+
+
+def _channels_first(x: Array, groups: int) -> Array:
+    # (N, C, H, W) -> (groups, C/groups, N·H·W)
+    N, C, H, W = x.shape
+    return np.ascontiguousarray(x.transpose(1, 0, 2, 3)).reshape(groups, C // groups, N * H * W)
 
 
 def _rows(weight: Array, groups: int) -> Array:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -73,8 +76,13 @@ def max_pool2d_backward(
 ) -> Array:
     # dy, indices (N, C, oH, oW) -> dx (N, C, H, W): each dy goes to the pixel its maximum came from
     shape = operands.max_pool2d_backward(dy, indices, x_shape, kernel, stride, padding, dilation, ceil_mode)
-    N, C, H, W = shape.x
-    dx = np.zeros(shape.x, dy.dtype)
+    return _scattered(dy, indices, shape.x)
+
+
+def _scattered(dy: Array, indices: NDArray[np.int64], x_shape: tuple[int, ...]) -> Array:
+    # Each dy added at its index in its plane of an array of x_shape.
+    N, C, H, W = x_shape
+    dx = np.zeros(x_shape, dy.dtype)
     plane = np.arange(N * C).reshape(N, C, 1, 1) * (H * W)
     np.add.at(dx.reshape(-1), (plane + indices).reshape(-1), dy.reshape(-1))
     return dx
@@ -132,3 +140,56 @@ def _divisors(shape: Pool2dShape, count_include_pad: bool) -> NDArray[np.int64]:
         taps = starts[:, None] + np.arange(shape.kernel[axis]) * shape.dilation[axis]
         counts.append(((taps >= first) & (taps < last)).sum(axis=1))
     return np.outer(counts[0], counts[1])
+
+
+def adaptive_max_pool2d(x: Array, output_size: Pair) -> tuple[Array, NDArray[np.int64]]:
+    # x (N, C, H, W) -> y (N, C, *output_size), and where in its H·W plane each y came from
+    shape = operands.adaptive_pool2d("adaptive_max_pool2d", x.shape, output_size)
+    N, C, _, W = x.shape
+    y = np.empty(shape, x.dtype)
+    indices = np.empty(shape, np.int64)
+    for i, j, rows, columns in _adaptive_windows(x.shape, output_size):
+        width = columns.stop - columns.start
+        values = x[:, :, rows, columns].reshape(N, C, (rows.stop - rows.start) * width)
+        best = values.argmax(axis=2)  # the first of equals, or the first NaN
+        y[:, :, i, j] = np.take_along_axis(values, best[:, :, None], axis=2)[:, :, 0]
+        indices[:, :, i, j] = (rows.start + best // width) * W + columns.start + best % width
+    return y, indices
+
+
+def adaptive_max_pool2d_backward(dy: Array, indices: NDArray[np.int64], x_shape: tuple[int, ...]) -> Array:
+    # dy, indices (N, C, oH, oW) -> dx (N, C, H, W)
+    operands.adaptive_max_pool2d_backward(dy, indices, x_shape)
+    return _scattered(dy, indices, x_shape)
+
+
+@ieee
+def adaptive_avg_pool2d(x: Array, output_size: Pair) -> Array:
+    # x (N, C, H, W) -> y (N, C, *output_size)
+    y = np.empty(operands.adaptive_pool2d("adaptive_avg_pool2d", x.shape, output_size), x.dtype)
+    x = np.ascontiguousarray(x)  # its strides would set the order of addition
+    for i, j, rows, columns in _adaptive_windows(x.shape, output_size):
+        y[:, :, i, j] = x[:, :, rows, columns].mean(axis=(2, 3))
+    return y
+
+
+@ieee
+def adaptive_avg_pool2d_backward(dy: Array, x_shape: tuple[int, ...]) -> Array:
+    # dy (N, C, oH, oW) -> dx (N, C, H, W)
+    operands.adaptive_pool2d_backward("adaptive_avg_pool2d_backward", dy, x_shape)
+    dx = np.zeros(x_shape, dy.dtype)
+    for i, j, rows, columns in _adaptive_windows(x_shape, (dy.shape[2], dy.shape[3])):
+        count = (rows.stop - rows.start) * (columns.stop - columns.start)
+        dx[:, :, rows, columns] += (dy[:, :, i, j] / dy.dtype.type(count))[:, :, None, None]
+    return dx
+
+
+def _adaptive_windows(x_shape: tuple[int, ...], output_size: Pair) -> Iterator[tuple[int, int, slice, slice]]:
+    # Each output (i, j) with its rows and columns: window i of `out` over `size` pixels goes from
+    # floor(i·size / out) up to ceil((i + 1)·size / out).
+    axes = [
+        [(i, slice(i * size // out, -(-(i + 1) * size // out))) for i in range(out)]
+        for size, out in zip(x_shape[2:], output_size, strict=True)
+    ]
+    for (i, rows), (j, columns) in product(*axes):
+        yield i, j, rows, columns

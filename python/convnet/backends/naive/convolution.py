@@ -75,6 +75,61 @@ def conv2d_backward(
     return dx if needs[0] else None, dw if needs[1] else None, db if needs[2] else None
 
 
+@ieee
+def conv_transpose2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Pair,
+    padding: Padding,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    # x (N, C_in, H, W), weight (C_in, C_out/groups, kH, kW), bias (C_out,) -> y (N, C_out, oH, oW):
+    # every input value lays its kernel, scaled, over the output
+    shape = operands.conv_transpose2d(x, weight, bias, stride, padding, output_padding, dilation, groups)
+    N, C_in, H, W = x.shape
+    top, _, left, _ = padding
+    padded = _pad(np.zeros(shape.x, x.dtype), padding)
+    for n, k, i, j in product(range(N), range(C_in), range(H), range(W)):
+        padded[n][_patch(k, i, j, weight, stride, dilation, groups)] += x[n, k, i, j] * weight[k]
+    y = padded[:, :, top : top + shape.x[2], left : left + shape.x[3]].copy()
+    if bias is not None:
+        y += bias[:, None, None]
+    return y
+
+
+@ieee
+def conv_transpose2d_backward(
+    dy: Array,
+    x: Array,
+    weight: Array,
+    stride: Pair,
+    padding: Padding,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Array | None, Array | None, Array | None]:
+    # dy (N, C_out, oH, oW) -> dx like x, dw like weight, db (C_out,)
+    shape = operands.conv_transpose2d_backward(
+        dy, x, weight, stride, padding, output_padding, dilation, groups
+    )
+    N, C_in, H, W = x.shape
+    padded = _pad(dy, padding)
+    dx = np.zeros(x.shape, x.dtype)
+    dw = np.zeros(weight.shape, x.dtype)
+    db = np.zeros(shape.x[1], x.dtype)
+    for n, k, i, j in product(range(N), range(C_in), range(H), range(W)):
+        patch = padded[n][_patch(k, i, j, weight, stride, dilation, groups)]
+        dx[n, k, i, j] = np.sum(patch * weight[k])
+        dw[k] += x[n, k, i, j] * patch
+    for n, k, i, j in product(*map(range, shape.x)):
+        db[k] += dy[n, k, i, j]
+    return dx if needs[0] else None, dw if needs[1] else None, db if needs[2] else None
+
+
 def _patch(
     k: int, i: int, j: int, weight: Array, stride: Pair, dilation: Pair, groups: int
 ) -> tuple[slice, slice, slice]:

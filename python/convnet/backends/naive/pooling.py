@@ -103,6 +103,65 @@ def avg_pool2d_backward(
     return dx
 
 
+def adaptive_max_pool2d(x: Array, output_size: Pair) -> tuple[Array, NDArray[np.int64]]:
+    # x (N, C, H, W) -> y (N, C, *output_size), and where in its H·W plane each y came from
+    shape = operands.adaptive_pool2d("adaptive_max_pool2d", x.shape, output_size)
+    y = np.empty(shape, x.dtype)
+    indices = np.empty(shape, np.int64)
+    for n, c, i, j in product(*map(range, shape)):
+        pixels = _adaptive_pixels(i, j, x.shape, output_size)
+        h, w = next(pixels)
+        for h2, w2 in pixels:
+            best, value = x[n, c, h, w], x[n, c, h2, w2]
+            if value > best or (np.isnan(value) and not np.isnan(best)):
+                h, w = h2, w2
+        y[n, c, i, j] = x[n, c, h, w]
+        indices[n, c, i, j] = h * x.shape[3] + w
+    return y, indices
+
+
+def adaptive_max_pool2d_backward(dy: Array, indices: NDArray[np.int64], x_shape: tuple[int, ...]) -> Array:
+    # dy, indices (N, C, oH, oW) -> dx (N, C, H, W)
+    operands.adaptive_max_pool2d_backward(dy, indices, x_shape)
+    dx = np.zeros(x_shape, dy.dtype)
+    for n, c, i, j in product(*map(range, dy.shape)):
+        h, w = divmod(int(indices[n, c, i, j]), x_shape[3])
+        dx[n, c, h, w] += dy[n, c, i, j]
+    return dx
+
+
+@ieee
+def adaptive_avg_pool2d(x: Array, output_size: Pair) -> Array:
+    # x (N, C, H, W) -> y (N, C, *output_size)
+    shape = operands.adaptive_pool2d("adaptive_avg_pool2d", x.shape, output_size)
+    y = np.empty(shape, x.dtype)
+    for n, c, i, j in product(*map(range, shape)):
+        values = [x[n, c, h, w] for h, w in _adaptive_pixels(i, j, x.shape, output_size)]
+        y[n, c, i, j] = sum(values) / len(values)
+    return y
+
+
+@ieee
+def adaptive_avg_pool2d_backward(dy: Array, x_shape: tuple[int, ...]) -> Array:
+    # dy (N, C, oH, oW) -> dx (N, C, H, W)
+    operands.adaptive_pool2d_backward("adaptive_avg_pool2d_backward", dy, x_shape)
+    dx = np.zeros(x_shape, dy.dtype)
+    for n, c, i, j in product(*map(range, dy.shape)):
+        pixels = list(_adaptive_pixels(i, j, x_shape, (dy.shape[2], dy.shape[3])))
+        for h, w in pixels:
+            dx[n, c, h, w] += dy[n, c, i, j] / len(pixels)
+    return dx
+
+
+def _adaptive_pixels(i: int, j: int, x_shape: tuple[int, ...], output_size: Pair) -> product[tuple[int, int]]:
+    # Window i of `out` over `size` pixels: from floor(i·size / out) up to ceil((i + 1)·size / out).
+    rows, columns = (
+        range(at * size // out, -(-(at + 1) * size // out))
+        for at, size, out in zip((i, j), x_shape[2:], output_size, strict=True)
+    )
+    return product(rows, columns)
+
+
 def _real_pixels(i: int, j: int, shape: Pool2dShape) -> product[tuple[int, int]]:
     # The pixels (h, w) of x under window (i, j), row by row; padding is left out.
     top, _, left, _ = shape.padding
