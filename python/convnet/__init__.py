@@ -4,9 +4,10 @@
 `convnet.training` build and train networks of them.
 """
 
-from . import functional, initializers, layers, losses, optim, training
+from . import checkpoint, functional, initializers, layers, losses, optim, training
 from ._core import __version__, build_info, get_num_threads, set_num_threads
 from .backends import backend, get_backend, set_backend
+from .checkpoint import CheckpointError, load
 from .functional import (
     Conv2dPlan,
     adaptive_avg_pool2d,
@@ -52,6 +53,7 @@ from .functional import (
 )
 
 __all__ = [
+    "CheckpointError",
     "Conv2dPlan",
     "__version__",
     "adaptive_avg_pool2d",
@@ -64,6 +66,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "build_info",
+    "checkpoint",
     "col2im",
     "conv2d",
     "conv2d_backward",
@@ -86,6 +89,7 @@ __all__ = [
     "layers",
     "leaky_relu",
     "leaky_relu_backward",
+    "load",
     "local_response_norm",
     "local_response_norm_backward",
     "log_softmax",

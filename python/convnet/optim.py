@@ -1,15 +1,21 @@
-"""Optimizers: they read a model's ``grads``, change its ``params`` in place, and know nothing else of it."""
+"""Optimizers: they read a model's ``grads``, change its ``params`` in place, and know nothing else of it.
+
+Where an optimizer takes a learning rate it takes a schedule as well: a function from the number of steps made
+so far to the learning rate of the next one, such as `step_decay` and `cosine_decay` make.
+"""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
 from ._types import Array
+
+Schedule: TypeAlias = Callable[[int], float]
 
 
 class Model(Protocol):
@@ -25,16 +31,17 @@ class Optimizer(ABC):
     """Base of all optimizers.
 
     Attributes:
-        lr: the learning rate; may be changed between steps.
+        lr: the learning rate; may be changed between steps, unless a schedule sets it before each.
         steps: how many steps were made.
     """
 
     _hyper_parameters: ClassVar[tuple[str, ...]] = ("lr",)
     _slot_names: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, model: Model, lr: float) -> None:
+    def __init__(self, model: Model, lr: float | Schedule) -> None:
         self.model = model
-        self.lr = lr
+        self._schedule = lr if callable(lr) else None
+        self.lr = lr(0) if callable(lr) else lr
         self.steps = 0
         # Per parameter, arrays of its shape that live from step to step.
         self._slots = {
@@ -48,6 +55,8 @@ class Optimizer(ABC):
         missing = [name for name in params if name not in grads]
         if missing:
             raise RuntimeError(f"step: no gradient for {', '.join(missing)}; call the model's backward first")
+        if self._schedule is not None:
+            self.lr = self._schedule(self.steps)
         self.steps += 1
         for name, param in params.items():
             self._update(param, grads[name], name)
@@ -111,7 +120,7 @@ class SGD(Optimizer):
     def __init__(
         self,
         model: Model,
-        lr: float,
+        lr: float | Schedule,
         momentum: float = 0,
         nesterov: bool = False,
         weight_decay: float = 0,
@@ -139,13 +148,13 @@ class Adam(Optimizer):
     ``param -= lr·m / (√v + eps)``.
     """
 
-    _hyper_parameters = ("lr", "beta1", "beta2", "eps")
+    _hyper_parameters: ClassVar[tuple[str, ...]] = ("lr", "beta1", "beta2", "eps")
     _slot_names = ("m", "v")
 
     def __init__(
         self,
         model: Model,
-        lr: float = 0.001,
+        lr: float | Schedule = 0.001,
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
@@ -165,3 +174,116 @@ class Adam(Optimizer):
         denominator /= math.sqrt(1 - self.beta2**self.steps)
         denominator += self.eps
         param -= self.lr / (1 - self.beta1**self.steps) * (m / denominator)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay.
+
+    Loshchilov and Hutter, "Decoupled weight decay regularization" (2019), algorithm 2:
+    ``param -= lr·weight_decay·param`` before each step of `Adam`, out of reach of its running means.
+    """
+
+    _hyper_parameters = ("lr", "beta1", "beta2", "eps", "weight_decay")
+
+    def __init__(
+        self,
+        model: Model,
+        lr: float | Schedule = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(model, lr, beta1, beta2, eps)
+        self.weight_decay = weight_decay
+
+    def _update(self, param: Array, grad: Array, name: str) -> None:
+        param *= 1 - self.lr * self.weight_decay
+        super()._update(param, grad, name)
+
+
+class RMSprop(Optimizer):
+    """RMSprop, with momentum and weight decay where asked.
+
+    Hinton, "Neural networks for machine learning" (2012), lecture 6e: ``g = grad + weight_decay·param``,
+    ``v = rho·v + (1 - rho)·g²``, ``param -= lr·g / (√v + eps)``; with momentum the quotients are summed as
+    in `SGD`.
+    """
+
+    _hyper_parameters = ("lr", "rho", "eps", "momentum", "weight_decay")
+    _slot_names = ("v", "velocity")
+
+    def __init__(
+        self,
+        model: Model,
+        lr: float | Schedule = 0.01,
+        rho: float = 0.99,
+        eps: float = 1e-8,
+        momentum: float = 0,
+        weight_decay: float = 0,
+    ) -> None:
+        super().__init__(model, lr)
+        self.rho = rho
+        self.eps = eps
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+
+    def _update(self, param: Array, grad: Array, name: str) -> None:
+        if self.weight_decay:
+            grad = grad + self.weight_decay * param
+        v = self._slots["v"][name]
+        v *= self.rho
+        v += (1 - self.rho) * (grad * grad)
+        direction = grad / (np.sqrt(v) + self.eps)
+        if self.momentum:
+            velocity = self._slots["velocity"][name]
+            velocity *= self.momentum
+            velocity += direction
+            direction = velocity
+        param -= self.lr * direction
+
+
+def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
+    """A schedule: `lr`, times `factor` after every `every` steps."""
+    if every < 1:
+        raise ValueError(f"step_decay: every must be at least 1, got {every}")
+    return lambda steps: lr * factor ** (steps // every)
+
+
+def cosine_decay(lr: float, total: int, final: float = 0, warmup: int = 0) -> Schedule:
+    """A schedule: up to `lr` in `warmup` equal steps, then half a cosine down to `final` at step `total`.
+
+    Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017), equation 5, without
+    restarts; from `total` on it stays at `final`.
+    """
+    if not 0 <= warmup < total:
+        raise ValueError(f"cosine_decay: warmup must be in [0, total), got {warmup} of {total}")
+
+    def schedule(steps: int) -> float:
+        if steps < warmup:
+            return lr * (steps + 1) / (warmup + 1)
+        gone = min((steps - warmup) / (total - warmup), 1)
+        return final + (lr - final) * (1 + math.cos(math.pi * gone)) / 2
+
+    return schedule
+
+
+def clip_gradients(model: Model, most: float) -> float:
+    """Scale all gradients, in place, so that their norm over the whole model is at most `most`.
+
+    Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013), section 3.2.
+    Call it between backward and step.
+
+    Returns:
+        the norm before; where that is not finite, nothing is changed.
+
+    Raises ValueError for a `most` that is not positive.
+    """
+    if not most > 0:
+        raise ValueError(f"clip_gradients: most must be positive, got {most}")
+    squares = (np.square(grad, dtype=np.float64) for grad in model.grads.values())
+    norm = math.sqrt(sum(float(np.sum(each)) for each in squares))
+    if math.isfinite(norm) and norm > most:
+        for grad in model.grads.values():
+            grad *= most / norm
+    return norm
