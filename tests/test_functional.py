@@ -51,6 +51,7 @@ IN_MEMORY = {
 }
 
 # Each operation with arrays that suit it, as (call, arrays).
+TRANSPOSED = rng.standard_normal((4, 3, 3, 2))
 X2, W2, B2 = X[:, 0, 0], WEIGHT[:, 0].reshape(6, 6), BIAS
 POOLED, INDICES = convnet.max_pool2d(X, 2, return_indices=True)
 OPERATIONS = {
@@ -63,6 +64,44 @@ OPERATIONS = {
     "gemm": (lambda *a: F.gemm(*a, alpha=0.5, beta=2), (X2, W2, X2 + 1)),
     "dense": (F.dense, (X2, W2, B2)),
     "dense_backward": (F.dense_backward, (X2 - 1, X2, W2)),
+    "conv_transpose2d": (lambda *a: F.conv_transpose2d(*a, 2, 1, 1, 2), (X, TRANSPOSED, BIAS)),
+    "conv_transpose2d_backward": (
+        lambda *a: F.conv_transpose2d_backward(*a, 2, 1, 1, 2),
+        (F.conv_transpose2d(X, TRANSPOSED, BIAS, 2, 1, 1, 2), X, TRANSPOSED),
+    ),
+    "adaptive_max_pool2d": (lambda a: F.adaptive_max_pool2d(a, (3, 2), True), (X,)),
+    "adaptive_max_pool2d_backward": (
+        lambda a: F.adaptive_max_pool2d_backward(a, INDICES, X.shape),
+        (POOLED,),
+    ),
+    "adaptive_avg_pool2d": (lambda a: F.adaptive_avg_pool2d(a, 4), (X,)),
+    "adaptive_avg_pool2d_backward": (lambda a: F.adaptive_avg_pool2d_backward(a, X.shape), (POOLED,)),
+    "global_max_pool2d": (F.global_max_pool2d, (X,)),
+    "global_avg_pool2d": (F.global_avg_pool2d, (X,)),
+    "global_avg_pool2d_backward": (
+        lambda a: F.global_avg_pool2d_backward(a, X.shape),
+        (X.max((2, 3), keepdims=True),),
+    ),
+    "leaky_relu": (F.leaky_relu, (X,)),
+    "leaky_relu_backward": (F.leaky_relu_backward, (X + 1, X)),
+    "sigmoid": (F.sigmoid, (X,)),
+    "sigmoid_backward": (F.sigmoid_backward, (X + 1, F.sigmoid(X))),
+    "tanh": (F.tanh, (X,)),
+    "tanh_backward": (F.tanh_backward, (X + 1, F.tanh(X))),
+    "softmax": (lambda a: F.softmax(a, 1), (X,)),
+    "softmax_backward": (lambda *a: F.softmax_backward(*a, 1), (X, F.softmax(X, 1))),
+    "log_softmax": (F.log_softmax, (X,)),
+    "log_softmax_backward": (F.log_softmax_backward, (X, F.log_softmax(X))),
+    "batch_norm": (F.batch_norm, (X, X[0, :, 0, 0], X[1, :, 0, 0])),
+    "batch_norm with statistics": (
+        F.batch_norm,
+        (X, X[0, :, 0, 0], X[1, :, 0, 0], X[0, :, 1, 1], X[0, :, 2, 0] ** 2),
+    ),
+    "batch_norm_backward": (F.batch_norm_backward, (X + 1, X, X[0, :, 0, 0])),
+    "local_response_norm": (lambda a: F.local_response_norm(a, 3, 0.5), (X,)),
+    "local_response_norm_backward": (lambda *a: F.local_response_norm_backward(*a, 3, 0.5), (X + 1, X)),
+    "dropout": (lambda a: F.dropout(a, 0.5, 7), (X,)),
+    "dropout_backward": (F.dropout_backward, (X, 2.0 * (X > 0.2))),
     "relu": (F.relu, (X,)),
     "relu_backward": (F.relu_backward, (X + 1, X)),
     "softmax_cross_entropy": (lambda a: F.softmax_cross_entropy(a, [1, 3]), (X2,)),

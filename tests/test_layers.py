@@ -10,7 +10,27 @@ import pytest
 
 import convnet
 from convnet import layers
-from convnet.layers import AvgPool2d, Conv2d, Dense, Flatten, Layer, MaxPool2d, ReLU, Sequential
+from convnet.layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2d,
+    GlobalMaxPool2d,
+    Layer,
+    LeakyReLU,
+    LocalResponseNorm,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 from convnet.optim import SGD
 
 STEP = 1e-6
@@ -24,6 +44,15 @@ CASES: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
         (2, 4, 6, 5),
     ),
     "Conv2d-same-without-bias": (lambda: Conv2d(1, 2, 2, 2, "same", bias=False, **F64), (1, 1, 5, 5)),
+    "ConvTranspose2d": (lambda: ConvTranspose2d(2, 3, 3, **F64), (2, 2, 4, 3)),
+    "ConvTranspose2d-geometry": (
+        lambda: ConvTranspose2d(4, 6, (3, 2), (2, 3), ((1, 0), (2, 1)), (1, 2), 2, True, (1, 2), **F64),
+        (2, 4, 3, 3),
+    ),
+    "ConvTranspose2d-same-without-bias": (
+        lambda: ConvTranspose2d(1, 2, 3, 2, "same", bias=False, **F64),
+        (1, 1, 3, 3),
+    ),
     "Dense": (lambda: Dense(5, 3, **F64), (4, 5)),
     "Dense-leading-axes": (lambda: Dense(5, 3, **F64), (2, 3, 5)),
     "Dense-without-bias": (lambda: Dense(5, 3, bias=False, **F64), (4, 5)),
@@ -32,7 +61,20 @@ CASES: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
     "AvgPool2d": (lambda: AvgPool2d(2), (2, 3, 6, 4)),
     "AvgPool2d-overlapping": (lambda: AvgPool2d(3, 2, 1, ceil_mode=True), (1, 2, 6, 7)),
     "AvgPool2d-real-pixels": (lambda: AvgPool2d(3, 2, 1, count_include_pad=False), (1, 2, 6, 7)),
+    "GlobalAvgPool2d": (GlobalAvgPool2d, (2, 3, 4, 3)),
+    "GlobalMaxPool2d": (GlobalMaxPool2d, (2, 3, 4, 3)),
+    "AdaptiveAvgPool2d": (lambda: AdaptiveAvgPool2d((3, 2)), (2, 3, 5, 4)),
+    "BatchNorm2d": (lambda: BatchNorm2d(3, dtype=np.float64), (2, 3, 3, 2)),
+    "BatchNorm2d-features": (lambda: BatchNorm2d(3, eps=0.1, dtype=np.float64), (5, 3)),
+    "LocalResponseNorm": (lambda: LocalResponseNorm(3, alpha=2.0, k=2.0), (2, 5, 3, 2)),
+    "LocalResponseNorm-even": (lambda: LocalResponseNorm(4, alpha=1.0, beta=0.5), (2, 3, 2)),
+    "Dropout": (lambda: Dropout(0.4, rng=5), (3, 7)),
     "ReLU": (ReLU, (3, 2, 4)),
+    "LeakyReLU": (lambda: LeakyReLU(0.2), (3, 2, 4)),
+    "Sigmoid": (Sigmoid, (3, 2, 4)),
+    "Tanh": (Tanh, (3, 2, 4)),
+    "Softmax": (Softmax, (3, 4)),
+    "Softmax-channels": (lambda: Softmax(1), (2, 3, 2, 2)),
     "Flatten": (Flatten, (2, 3, 4, 2)),
     "Sequential": (lambda: Sequential(Dense(5, 4, **F64), ReLU(), Sequential(Dense(4, 3, **F64))), (4, 5)),
     "Sequential-empty": (Sequential, (2, 3)),
@@ -61,6 +103,10 @@ def slopes(f: Callable[[], float], array: np.ndarray) -> np.ndarray:
     return result
 
 
+# These compute something else in training.
+TWO_MODES = (BatchNorm2d, Dropout)
+
+
 def check_layer(build: Callable[[], Layer], input_shape: tuple[int, ...]) -> None:
     """What every layer promises."""
     layer, x = build(), data(input_shape)
@@ -71,30 +117,47 @@ def check_layer(build: Callable[[], Layer], input_shape: tuple[int, ...]) -> Non
 
     y = layer.forward(x, training=True)
     assert y.dtype == np.float64
-    np.testing.assert_array_equal(layer(x), y)
-    np.testing.assert_array_equal(layer(x, training=False), y)
+    np.testing.assert_array_equal(layer(x), layer(x, training=False))
+    if not isinstance(layer, TWO_MODES):
+        np.testing.assert_array_equal(layer(x), y)
 
-    # backward: the right gradients, params left alone, the same arrays as before
+    def forward(training: bool) -> np.ndarray:
+        """As a layer just built computes it, with the parameters of this one: the same in every call."""
+        fresh = build()
+        for name, array in layer.params.items():
+            fresh.params[name] = array
+        return fresh.forward(x, training)
+
+    # backward, in both modes: the right gradients, params left alone, the same arrays as before
     dy = np.random.default_rng(1).standard_normal(y.shape)
-    kept = {name: (array, array.copy()) for name, array in layer.params.items()}
-    layer.forward(x, training=True)
-    dx = layer.backward(dy)
-    assert set(layer.grads) == set(layer.params)
-    np.testing.assert_allclose(dx, slopes(lambda: np.vdot(layer.forward(x), dy), x), atol=1e-7)
-    for name, (array, before) in kept.items():
-        assert layer.params[name] is array
-        np.testing.assert_array_equal(array, before)
-        numeric = slopes(lambda: np.vdot(layer.forward(x), dy), array)
-        np.testing.assert_allclose(layer.grads[name], numeric, atol=1e-7)
+    for training in (True, False):
+        if not training and not isinstance(layer, TWO_MODES):
+            continue
+        layer = build()
+        kept = {name: (array, array.copy()) for name, array in layer.params.items()}
+        layer.forward(x, training)
+        dx = layer.backward(dy)
+        assert set(layer.grads) == set(layer.params)
+
+        def loss(training: bool = training) -> float:
+            return np.vdot(forward(training), dy)
+
+        np.testing.assert_allclose(dx, slopes(loss, x), atol=1e-7)
+        for name, (array, before) in kept.items():
+            assert layer.params[name] is array
+            np.testing.assert_array_equal(array, before)
+            np.testing.assert_allclose(layer.grads[name], slopes(loss, array), atol=1e-7)
 
     # writes, does not add; also after a forward outside training; without dx the same gradients
+    layer.forward(x)
+    dx = layer.backward(dy)
     first = {name: array.copy() for name, array in layer.grads.items()}
     layer.forward(x)
     np.testing.assert_array_equal(layer.backward(dy), dx)
     for name, array in first.items():
         np.testing.assert_array_equal(layer.grads[name], array)
         layer.grads[name] = np.full_like(array, np.nan)
-    layer.forward(x, training=True)
+    layer.forward(x)
     assert layer.backward(dy, input_grad=False) is None
     for name, array in first.items():
         np.testing.assert_array_equal(layer.grads[name], array)
@@ -130,8 +193,9 @@ def test_every_layer_is_held_to_the_contract() -> None:
 def test_float32_stays_float32(backend: str, case: str) -> None:
     build, shape = CASES[case]
     layer = build()
-    for name in layer.params:
-        layer.params[name] = layer.params[name].astype(np.float32)
+    for arrays in (layer.params, layer.state):
+        for name in arrays:
+            arrays[name] = arrays[name].astype(np.float32)
     y = layer.forward(data(shape).astype(np.float32), training=True)
     dx = layer.backward(y)
     assert {y.dtype, dx.dtype, *(array.dtype for array in layer.grads.values())} == {np.dtype(np.float32)}
@@ -163,15 +227,51 @@ def test_another_initializer() -> None:
 
 
 @pytest.mark.parametrize("groups", [0, -1, 3, 4])
-def test_groups_must_divide_the_channels(groups: int) -> None:
-    with pytest.raises(ValueError, match=f"groups={groups} must divide 4 and 6 channels"):
-        Conv2d(4, 6, 3, groups=groups)
+@pytest.mark.parametrize("layer", [Conv2d, ConvTranspose2d])
+def test_groups_must_divide_the_channels(layer: type[Layer], groups: int) -> None:
+    with pytest.raises(ValueError, match=f"{layer.__name__}: groups={groups} must divide 4 and 6 channels"):
+        layer(4, 6, 3, groups=groups)
 
 
 def test_repr_tells_what_is_not_usual() -> None:
     assert repr(Conv2d(1, 6, 5, padding="same", rng=0)) == "Conv2d(1, 6, (5, 5), padding='same')"
     assert repr(MaxPool2d(3, 2, ceil_mode=True)) == "MaxPool2d(3, stride=2, ceil_mode=True)"
     assert repr(Sequential(Flatten(), Dense(4, 2))) == "Sequential(Flatten(), Dense(4, 2))"
+
+
+# --- normalisation and dropout
+
+
+def test_batch_norm_keeps_running_statistics(backend: str) -> None:
+    """PyTorch's rule: running += momentum·(batch - running), the variance unbiased."""
+    layer = BatchNorm2d(2, momentum=0.25, dtype=np.float64)
+    state = dict(layer.state)
+    x = np.random.default_rng(0).normal(3, 2, (4, 2, 3, 3))
+    layer.forward(x, training=True)
+    np.testing.assert_allclose(layer.state["mean"], 0.25 * x.mean((0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(layer.state["var"], 0.75 + 0.25 * x.var((0, 2, 3), ddof=1), rtol=1e-12)
+    assert all(layer.state[name] is array for name, array in state.items())
+    kept = {name: array.copy() for name, array in state.items()}
+    y = layer.forward(x)
+    expected = (x - kept["mean"][:, None, None]) / np.sqrt(kept["var"][:, None, None] + 1e-5)
+    np.testing.assert_allclose(y, expected, rtol=1e-12)
+    layer.forward(x[:0], training=True)
+    for name, array in kept.items():
+        np.testing.assert_array_equal(layer.state[name], array)
+
+
+def test_dropout_is_the_identity_outside_training(backend: str) -> None:
+    layer, x = Dropout(0.5, rng=0), data((50, 40))
+    np.testing.assert_array_equal(layer.forward(x), x)
+    np.testing.assert_array_equal(layer.backward(x), x)
+    first, second = layer.forward(x, training=True), layer.forward(x, training=True)
+    assert not np.array_equal(first, second)
+    dropped = second == 0
+    assert 0.4 < dropped.mean() < 0.6
+    np.testing.assert_array_equal(second[~dropped], 2 * x[~dropped])
+    np.testing.assert_array_equal(layer.backward(x), second)
+    with pytest.raises(ValueError, match=r"p must be in \[0, 1\], got 1.5"):
+        Dropout(1.5)
 
 
 # --- Sequential
@@ -305,6 +405,9 @@ def test_summary_of_lenet5() -> None:
         (Dense(1024, 1000, bias=False), (1, 1024), (1, 1000), 1_024_000, 1_024_000),
         (MaxPool2d(3, 2, ceil_mode=True), (1, 2, 6, 7), (1, 2, 3, 3), 0, 0),
         (AvgPool2d(3, 2), (1, 2, 6, 7), (1, 2, 2, 3), 0, 0),
+        (ConvTranspose2d(6, 4, 2, 2), (2, 6, 5, 5), (2, 4, 10, 10), 100, 2 * 6 * 4 * 25 * 4),
+        (BatchNorm2d(8), (1, 8, 5, 5), (1, 8, 5, 5), 16, 0),
+        (GlobalAvgPool2d(), (2, 8, 5, 5), (2, 8, 1, 1), 0, 0),
     ],
 )
 def test_costs(layer: Layer, shape: Any, output: Any, parameters: int, macs: int) -> None:

@@ -101,3 +101,24 @@ def test_bad_arguments(backend: str) -> None:
         convnet.softmax_cross_entropy(np.zeros((3, 3), np.int64), np.zeros(3, int))
     with pytest.raises(TypeError, match=r"^softmax_cross_entropy: labels.*float64"):
         convnet.softmax_cross_entropy(np.zeros((3, 3)), np.zeros(3))
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.5, 1])
+def test_label_smoothing(backend: str, dtype: np.dtype, smoothing: float) -> None:
+    """Against the definition: cross-entropy with a target that has `smoothing` shared out."""
+    rng = np.random.default_rng(3)
+    logits, labels = shapes.normals(rng, (5, 7), dtype), rng.integers(0, 7, 5)
+    loss, dlogits = convnet.softmax_cross_entropy(logits, labels, label_smoothing=smoothing)
+    target = (1 - smoothing) * np.eye(7)[labels] + smoothing / 7
+    shifted = logits.astype(np.float64)
+    logs = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    tolerance = 64 * float(np.finfo(dtype).eps)
+    assert loss == pytest.approx(-(target * logs).sum(1).mean(), rel=tolerance)
+    np.testing.assert_allclose(dlogits, (np.exp(logs) - target) / 5, rtol=0, atol=tolerance)
+    assert dlogits.dtype == dtype
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.1, float("nan")])
+def test_bad_label_smoothing(backend: str, smoothing: float) -> None:
+    with pytest.raises(ValueError, match=r"^softmax_cross_entropy: label_smoothing must be in \[0, 1\]"):
+        convnet.softmax_cross_entropy(np.zeros((3, 3)), np.zeros(3, int), label_smoothing=smoothing)

@@ -163,3 +163,122 @@ def test_dense_relu_and_cross_entropy(backend: str, dtype: np.dtype) -> None:
     assert loss == pytest.approx(expected.item(), rel=50 * float(np.finfo(dtype).eps))
     for found, of in zip((dx, dfirst, dbias, dsecond), tensors, strict=True):
         assert_close(found, of.grad, dtype)
+
+
+TRANSPOSED = [  # x, weight, and arguments in PyTorch's own names
+    ((2, 4, 3, 4), (4, 3, 3, 2), {}),
+    ((2, 4, 3, 4), (4, 3, 3, 2), {"stride": 2, "padding": 1, "output_padding": 1}),
+    (
+        (1, 4, 3, 4),
+        (4, 3, 3, 2),
+        {"stride": (3, 2), "padding": (0, 1), "groups": 2, "dilation": (2, 1), "output_padding": (2, 0)},
+    ),
+    ((1, 2, 2, 3), (2, 1, 2, 2), {"stride": 4}),
+    ((1, 2, 2, 3), (2, 3, 2, 2), {"dilation": 3, "output_padding": 2}),
+    ((1, 2, 3, 3), (2, 3, 2, 2), {"stride": 2, "dilation": 4, "output_padding": 3, "padding": 2}),
+    ((4, 16, 7, 7), (16, 8, 4, 4), {"stride": 2, "padding": 1}),
+]
+
+
+@pytest.mark.parametrize(("x", "weight", "options"), TRANSPOSED, ids=str)
+def test_conv_transpose2d(
+    backend: str, dtype: np.dtype, x: tuple[int, ...], weight: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    rng = np.random.default_rng(4)
+    bias = (weight[1] * options.get("groups", 1),)
+    arrays = [shapes.normals(rng, shape, dtype) for shape in (x, weight, bias)]
+    tensors = [tensor(array, grad=True) for array in arrays]
+    expected = F.conv_transpose2d(*tensors, **options)
+    y = convnet.conv_transpose2d(*arrays, **options)
+    assert_close(y, expected, dtype)
+    dy = shapes.normals(rng, y.shape, dtype)
+    expected.backward(tensor(dy))
+    for found, of in zip(convnet.conv_transpose2d_backward(dy, *arrays[:2], **options), tensors, strict=True):
+        assert_close(found, of.grad, dtype)
+
+
+@pytest.mark.parametrize("size", [1, (3, 4), (9, 10), (7, 9)], ids=str)
+def test_adaptive_pools(backend: str, dtype: np.dtype, size: Any) -> None:
+    rng = np.random.default_rng(5)
+    x = rng.integers(-3, 4, (2, 3, 7, 9)).astype(dtype)
+    of = tensor(x, grad=True)
+    expected = F.adaptive_avg_pool2d(of, size)
+    y = convnet.adaptive_avg_pool2d(x, size)
+    assert_close(y, expected, dtype)
+    dy = shapes.integers(rng, y.shape, dtype)
+    expected.backward(tensor(dy))
+    assert_close(convnet.adaptive_avg_pool2d_backward(dy, x.shape) / 32, of.grad / 32, dtype)
+    of = tensor(x, grad=True)
+    expected, places = F.adaptive_max_pool2d(of, size, return_indices=True)
+    y, indices = convnet.adaptive_max_pool2d(x, size, return_indices=True)
+    np.testing.assert_array_equal(y, expected.detach().numpy(), strict=True)
+    np.testing.assert_array_equal(indices, places.numpy(), strict=True)
+    expected.backward(tensor(dy))
+    dx = convnet.adaptive_max_pool2d_backward(dy, indices, x.shape)
+    np.testing.assert_array_equal(dx, of.grad.numpy(), strict=True)
+
+
+ELEMENTWISE = {
+    "leaky_relu": (F.leaky_relu, {"slope": 0.2}, {"negative_slope": 0.2}),
+    "sigmoid": (torch.sigmoid, {}, {}),
+    "tanh": (torch.tanh, {}, {}),
+    "softmax": (F.softmax, {"axis": 1}, {"dim": 1}),
+    "log_softmax": (F.log_softmax, {"axis": 0}, {"dim": 0}),
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_activations(backend: str, dtype: np.dtype, name: str) -> None:
+    function, options, theirs = ELEMENTWISE[name]
+    rng = np.random.default_rng(6)
+    x, dy = (shapes.normals(rng, (3, 14, 5), dtype) * dtype.type(3) for _ in range(2))
+    of = tensor(x, grad=True)
+    expected = function(of, **theirs)
+    y = getattr(convnet, name)(x, **options)
+    assert_close(y, expected, dtype)
+    expected.backward(tensor(dy))
+    assert_close(getattr(convnet, f"{name}_backward")(dy, y, **options), of.grad, dtype)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_batch_norm(backend: str, dtype: np.dtype, given: bool) -> None:
+    rng = np.random.default_rng(7)
+    x, dy = shapes.normals(rng, (2, 3, 4, 5, 2), dtype)
+    x += 3
+    gamma, beta, mean, var = shapes.normals(rng, (4, 4), dtype)
+    statistics = (mean, var**2 + dtype.type(0.5)) if given else ()
+    tensors = [tensor(array, grad=True) for array in (x, gamma, beta)]
+    theirs = [tensor(array) for array in statistics] or [None, None]
+    expected = F.batch_norm(tensors[0], *theirs, *tensors[1:], training=not given)
+    expected.backward(tensor(dy))
+    y = convnet.batch_norm(x, gamma, beta, *statistics)
+    assert_close(y if given else y[0], expected, dtype)
+    for found, of in zip(convnet.batch_norm_backward(dy, x, gamma, *statistics), tensors, strict=True):
+        assert_close(found, of.grad, dtype)
+
+
+@pytest.mark.parametrize(
+    "response", [(5, 1e-4, 0.75, 1.0), (4, 1.0, 0.75, 2.0), (3, 2.0, 0.5, 1.0), (20, 1.0, 0.3, 1.0)]
+)
+def test_local_response_norm(
+    backend: str, dtype: np.dtype, response: tuple[int, float, float, float]
+) -> None:
+    rng = np.random.default_rng(8)
+    x, dy = shapes.normals(rng, (2, 2, 7, 3, 2), dtype) * dtype.type(3)
+    of = tensor(x, grad=True)
+    expected = F.local_response_norm(of, *response)
+    expected.backward(tensor(dy))
+    assert_close(convnet.local_response_norm(x, *response), expected, dtype)
+    assert_close(convnet.local_response_norm_backward(dy, x, *response), of.grad, dtype)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+def test_label_smoothing(backend: str, dtype: np.dtype, smoothing: float) -> None:
+    rng = np.random.default_rng(9)
+    logits, labels = shapes.normals(rng, (6, 9), dtype), rng.integers(0, 9, 6)
+    of = tensor(logits, grad=True)
+    expected = F.cross_entropy(of, torch.tensor(labels), label_smoothing=smoothing)
+    expected.backward()
+    loss, dlogits = convnet.softmax_cross_entropy(logits, labels, label_smoothing=smoothing)
+    assert loss == pytest.approx(expected.item(), rel=50 * float(np.finfo(dtype).eps))
+    assert_close(dlogits, of.grad, dtype)

@@ -271,8 +271,8 @@ def cosine_decay(lr: float, total: int, final: float = 0, warmup: int = 0) -> Sc
 def clip_gradients(model: Model, most: float) -> float:
     """Scale all gradients, in place, so that their norm over the whole model is at most `most`.
 
-    Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013), section 3.2.
-    Call it between backward and step.
+    Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013),
+    section 3.2. Call it between backward and step.
 
     Returns:
         the norm before; where that is not finite, nothing is changed.

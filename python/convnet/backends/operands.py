@@ -125,11 +125,12 @@ def adaptive_pool2d(op: str, x_shape: tuple[int, ...], output_size: Pair) -> tup
         raise ValueError(f"{op}: x must have 4 dimensions (N, C, H, W), got shape {x_shape}")
     if x_shape[2] < 1 or x_shape[3] < 1:
         raise ValueError(f"{op}: x must hold at least one element a plane, got {x_shape}")
-    if min(x_shape) < 0 or math.prod(max(size, 1) for size in x_shape) * 8 >= 2**63:
-        raise ValueError(f"{op}: x {x_shape} is too large")
     if not all(1 <= size <= 2**31 for size in output_size):
         raise ValueError(f"{op}: output_size must be at least 1 and at most {2**31}, got {output_size}")
-    return (*x_shape[:2], *output_size)
+    for name, shape in (("x", x_shape), ("the output", (*x_shape[:2], *output_size))):
+        if min(shape) < 0 or math.prod(max(size, 1) for size in shape) * 8 >= 2**63:
+            raise ValueError(f"{op}: {name} {shape} is too large")
+    return (x_shape[0], x_shape[1], *output_size)
 
 
 def adaptive_pool2d_backward(op: str, dy: Array, x_shape: tuple[int, ...]) -> None:

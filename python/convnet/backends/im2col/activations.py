@@ -39,7 +39,7 @@ def leaky_relu_backward(dy: Array, y: Array, slope: float) -> Array:
 @ieee
 def sigmoid(x: Array) -> Array:
     # 1 / (1 + e^-x), from the side where the exponential is small
-    small = np.exp(-np.abs(x))
+    small = np.exp(-np.abs(_dense(x)))
     y: Array = np.divide(np.where(x > 0, x.dtype.type(1), small), 1 + small, out=np.empty(x.shape, x.dtype))
     return y
 
@@ -54,7 +54,7 @@ def sigmoid_backward(dy: Array, y: Array) -> Array:
 
 @ieee
 def tanh(x: Array) -> Array:
-    y: Array = np.tanh(x, out=np.empty(x.shape, x.dtype))
+    y: Array = np.tanh(_dense(x), out=np.empty(x.shape, x.dtype))
     return y
 
 
@@ -64,6 +64,11 @@ def tanh_backward(dy: Array, y: Array) -> Array:
     operands.elementwise_backward("tanh_backward", dy, y)
     dx: Array = np.multiply(dy, (1 - y) * (1 + y), out=np.empty(y.shape, y.dtype))
     return dx
+
+
+def _dense(x: Array) -> Array:
+    # Strides decide which code NumPy computes sums and exponentials with, and so their last bits.
+    return np.asarray(x, order="C")
 
 
 @ieee
@@ -97,7 +102,8 @@ def log_softmax(x: Array) -> Array:
 def log_softmax_backward(dy: Array, y: Array) -> Array:
     # dy, y (M, K) -> dy - e^y·sum over the row of dy
     operands.softmax_backward("log_softmax_backward", dy, y)
-    dx: Array = dy - np.exp(y) * np.ascontiguousarray(dy).sum(axis=1, keepdims=True)
+    dy, y = _dense(dy), _dense(y)
+    dx: Array = dy - np.exp(y) * dy.sum(axis=1, keepdims=True)
     return dx
 
 
