@@ -1,31 +1,94 @@
 // Rows of numbers, one output for one or two inputs.
 #pragma once
 
+#include "kernels.h"
 #include "vec.h"
 
 namespace convnet {
 namespace {
 
 template <class T>
-void gather(const T* x, std::int64_t step, std::int64_t count, T* y) {
-  if (step == 2) {  // a constant step lets the compiler load whole vectors and permute
-    for (std::int64_t i = 0; i < count; ++i) y[i] = x[2 * i];
+inline void zero(T* y, std::int64_t count) {
+  if (count > 0) for_vectors<T>(count, [&](std::int64_t j, std::int64_t n) { store_upto(y + j, Vec<T>{}, n); });
+}
+
+template <class T>
+void pad_rows(const PaddedRows<T>& p) {
+  const T* x = p.x;
+  T* y = p.y;
+  for (std::int64_t i = 0; i < p.rows; ++i, x += p.x_stride, y += p.y_stride) {
+    zero(y, p.left);
+    T* const to = y + p.left;
+    if (p.step == 1)
+      for_vectors<T>(p.columns, [&](std::int64_t j, std::int64_t n) { store_upto(to + j, load_upto(x + j, n), n); });
+    else if (p.step == 2)  // a constant step lets the compiler load whole vectors and permute
+      for (std::int64_t j = 0; j < p.columns; ++j) to[j] = x[2 * j];
+    else
+      for (std::int64_t j = 0; j < p.columns; ++j) to[j] = x[p.step * j];
+    zero(to + p.columns, p.right);
+  }
+}
+
+template <class T>
+void copy_rows(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y, std::int64_t y_stride) {
+  for (; rows > 0; --rows, x += x_stride, y += y_stride)
+    for_vectors<T>(columns, [&](std::int64_t j, std::int64_t n) { store_upto(y + j, load_upto(x + j, n), n); });
+}
+
+// Exchanges the off-diagonal blocks of side D: lanes with bit D set of rows a with those without it of rows b.
+template <class T, int D>
+struct KeepLow {
+  static constexpr int at(int lane) { return lane & D ? lane - D + kLanes<T> : lane; }
+};
+template <class T, int D>
+struct KeepHigh {
+  static constexpr int at(int lane) { return lane & D ? lane + kLanes<T> : lane + D; }
+};
+
+template <class T, int D>
+inline void exchange_blocks(Vec<T> (&rows)[kLanes<T>]) {
+  if constexpr (D > 0) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes<T>; ++i) {
+      if (i & D) continue;
+      const Vec<T> a = rows[i], b = rows[i + D];
+      rows[i] = permute<T, KeepLow<T, D>>(a, b);
+      rows[i + D] = permute<T, KeepHigh<T, D>>(a, b);
+    }
+    exchange_blocks<T, D / 2>(rows);
+  }
+}
+
+// A square of lanes x lanes in registers; `rows` and `columns` are at most that, and what lies beyond is not touched.
+template <class T>
+inline void transpose_square(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
+                             std::int64_t y_stride) {
+  constexpr int L = kLanes<T>;
+  Vec<T> square[L];
+  if (rows == L && columns == L) {
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i) square[i] = load(x + i * x_stride);
+    exchange_blocks<T, L / 2>(square);
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i) store(y + i * y_stride, square[i]);
   } else {
-    for (std::int64_t i = 0; i < count; ++i) y[i] = x[i * step];
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i) square[i] = i < rows ? load_upto(x + i * x_stride, columns) : Vec<T>{};
+    exchange_blocks<T, L / 2>(square);
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i)
+      if (i < columns) store_upto(y + i * y_stride, square[i], rows);
   }
 }
 
 template <class T>
 void transpose(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
                std::int64_t y_stride) {
-  constexpr std::int64_t block = 16;  // both sides of a block stay in the first-level cache
-  for (std::int64_t i0 = 0; i0 < rows; i0 += block)
-    for (std::int64_t j0 = 0; j0 < columns; j0 += block) {
-      const std::int64_t i1 = i0 + block < rows ? i0 + block : rows;
-      const std::int64_t j1 = j0 + block < columns ? j0 + block : columns;
-      for (std::int64_t j = j0; j < j1; ++j)
-        for (std::int64_t i = i0; i < i1; ++i) y[j * y_stride + i] = x[i * x_stride + j];
-    }
+  constexpr std::int64_t L = kLanes<T>;
+  for (std::int64_t i = 0; i < rows; i += L)
+    for (std::int64_t j = 0; j < columns; j += L)
+      transpose_square(x + i * x_stride + j, x_stride, rows - i < L ? rows - i : L, columns - j < L ? columns - j : L,
+                       y + j * y_stride + i, y_stride);
 }
 
 template <class T>

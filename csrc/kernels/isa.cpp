@@ -20,7 +20,8 @@ Kernels<T> make() {
   add_tiles<T, 1, 3>(table);
   add_tiles<T, 1, 4>(table);
   table.place = place<T>;
-  table.gather = gather<T>;
+  table.pad_rows = pad_rows<T>;
+  table.copy_rows = copy_rows<T>;
   table.transpose = transpose<T>;
   table.sum = sum<T>;
   table.relu = relu<T>;

@@ -41,6 +41,16 @@ struct Placement {
   std::int64_t y_row, y_column;
 };
 
+// Rows copied into a wider image: y[i] = `left` zeros, x[i][0], x[i][step], ... (`columns` of them), `right` zeros.
+template <class T>
+struct PaddedRows {
+  const T* x;
+  std::int64_t x_stride, step;
+  std::int64_t rows, left, columns, right;
+  T* y;
+  std::int64_t y_stride;
+};
+
 template <class T>
 struct Kernels {
   int lanes;
@@ -48,8 +58,10 @@ struct Kernels {
   void (*tile[kMostRows + 1][kMostVectors + 1])(const Tile<T>&);
   void (*place)(const Placement<T>&);
 
-  // y[i] = x[i · step] for i < count
-  void (*gather)(const T* x, std::int64_t step, std::int64_t count, T* y);
+  void (*pad_rows)(const PaddedRows<T>&);
+  // y[i][j] = x[i][j] for i < rows, j < columns
+  void (*copy_rows)(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
+                    std::int64_t y_stride);
   // y[j][i] = x[i][j] for i < rows, j < columns
   void (*transpose)(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
                     std::int64_t y_stride);

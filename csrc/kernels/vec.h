@@ -110,5 +110,24 @@ inline Vec<T> positive_part(Vec<T> v) {
   return v <= 0 ? Vec<T>{} : v;
 }
 
+// Lane l of the result is lane Pattern::at(l) of a followed by b.
+template <int... I>
+struct Indices {};
+template <int N, int... I>
+struct IndicesUpTo : IndicesUpTo<N - 1, N - 1, I...> {};
+template <int... I>
+struct IndicesUpTo<0, I...> {
+  using type = Indices<I...>;
+};
+
+template <class Pattern, class V, int... I>
+inline V permute(V a, V b, Indices<I...>) {
+  return __builtin_shufflevector(a, b, Pattern::at(I)...);
+}
+template <class T, class Pattern>
+inline Vec<T> permute(Vec<T> a, Vec<T> b) {
+  return permute<Pattern>(a, b, typename IndicesUpTo<kLanes<T>>::type{});
+}
+
 }  // namespace
 }  // namespace convnet

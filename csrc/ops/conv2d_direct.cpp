@@ -27,6 +27,14 @@ struct Blocking {
   std::int64_t panel_begin(std::int64_t panel, std::int64_t k) const { return k * panel / panels; }
 };
 
+// The part of `count` places start, start + step, ... that falls on [0, size): [begin, end).
+struct Real {
+  std::int64_t begin, end;
+  Real(std::int64_t start, std::int64_t step, std::int64_t size, std::int64_t count)
+      : begin(std::clamp<std::int64_t>(ceil_div(std::max<std::int64_t>(0, -start), step), 0, count)),
+        end(std::clamp<std::int64_t>(floor_div(size - start + step - 1, step), begin, count)) {}
+};
+
 // The rows (or columns) of the input that a tap reads are those of one residue class modulo the step: its phase.
 // Within a phase the reads have unit stride. A band holds, for each channel and each phase in use, the rows and
 // columns that a block of outputs reads, padding included; a tap is then a plain offset into the band.
@@ -93,64 +101,56 @@ struct BandLayout {
   }
 };
 
-// Copies the part of the input that the block at (row0, column0) reads.
+// Copies the part of one group's input that the block at (row0, column0) reads.
 template <class T>
 void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::int64_t row0, std::int64_t column0,
                T* out) {
   const Kernels<T>& kernel = kernels<T>();
   for (std::int64_t c = 0; c < p.c; ++c) {
-    const T* plane = x + c * p.in_h * p.in_w;
-    T* row_out = out + c * band.channel_stride;
+    T* plane = out + c * band.channel_stride;
     for (const Phase& phase : band.phases) {
+      const std::int64_t row_start = (band.first_row + row0) * p.step_h + phase.row;
       const std::int64_t column_start = (band.first_column + column0) * p.step_w + phase.column;
-      const std::int64_t left =
-          std::clamp<std::int64_t>(column_start < 0 ? ceil_div(-column_start, p.step_w) : 0, 0, band.columns);
-      const std::int64_t right =
-          std::clamp<std::int64_t>(ceil_div(p.in_w - column_start, p.step_w), left, band.columns);
-      for (std::int64_t i = 0; i < band.rows; ++i, row_out += band.pitch) {
-        const std::int64_t row = (band.first_row + row0 + i) * p.step_h + phase.row;
-        if (row < 0 || row >= p.in_h || left == right) {
-          std::fill_n(row_out, band.columns, T(0));
-          continue;
-        }
-        std::fill_n(row_out, left, T(0));
-        const T* from = plane + row * p.in_w + column_start + left * p.step_w;
-        if (p.step_w == 1)
-          std::copy_n(from, right - left, row_out + left);
-        else
-          kernel.gather(from, p.step_w, right - left, row_out + left);
-        std::fill_n(row_out + right, band.columns - right, T(0));
-      }
+      const Real rows(row_start, p.step_h, p.in_h, band.rows), columns(column_start, p.step_w, p.in_w, band.columns);
+      const T* from =
+          x + (c * p.in_h + row_start + rows.begin * p.step_h) * p.in_w + column_start + columns.begin * p.step_w;
+      std::fill_n(plane, rows.begin * band.pitch, T(0));
+      kernel.pad_rows({from, p.step_h * p.in_w, p.step_w, rows.end - rows.begin, columns.begin,
+                       columns.end - columns.begin, band.columns - columns.end, plane + rows.begin * band.pitch,
+                       band.pitch});
+      std::fill(plane + rows.end * band.pitch, plane + (band.rows - 1) * band.pitch + band.columns, T(0));
+      plane += band.rows * band.pitch;
     }
     // Lanes past the last position read on; what they find must be numbers, or subnormals would slow them down.
     T* const end = out + (c + 1) * band.channel_stride;
-    std::fill(std::min(end, row_out + band.columns - band.pitch), end, T(0));
+    std::fill(std::min(end, plane + band.columns - band.pitch), end, T(0));
   }
   std::fill_n(out + p.c * band.channel_stride, band.columns + kMostVectors * kernel.lanes, T(0));
 }
 
-// All tiles of one block for the output channels [k_begin, k_end) of a panel.
+// All tiles of one block for one panel of output channels.
 template <class T>
-void run_panel(const Correlation& p, const Blocking& blocking, const BandLayout& layout, const T* band, const T* packed,
-               std::int64_t k_begin, std::int64_t k_end, const T* bias, bool relu, std::int64_t block_h,
-               std::int64_t block_w, T* tile_sums, T* y) {
+void run_panel(const Correlation& p, const Blocking& blocking, const BandLayout& layout, const T* band,
+               const T* packed, std::int64_t rows, const T* bias, bool relu, std::int64_t block_h, std::int64_t block_w,
+               T* tile_sums, T* y) {
   const Kernels<T>& kernel = kernels<T>();
-  const std::int64_t lanes = kernel.lanes, rows = k_end - k_begin;
+  const std::int64_t tile_width = blocking.vectors * kernel.lanes;
   const std::int64_t positions = (block_h - 1) * layout.pitch + block_w;
-  const std::int64_t vectors = ceil_div(positions, lanes), tiles = ceil_div(vectors, blocking.vectors);
   const std::int64_t taps = std::int64_t(p.taps.size());
   const std::int64_t channels_a_step = std::max<std::int64_t>(1, kTermsInRegisters / taps);
-  for (std::int64_t t = 0; t < tiles; ++t) {
-    const std::int64_t first = t * blocking.vectors * lanes,
-                       width = std::min<std::int64_t>(blocking.vectors, vectors - t * blocking.vectors) * lanes;
+  for (std::int64_t first = 0; first < positions; first += tile_width) {
+    const std::int64_t count = std::min(tile_width, positions - first);
+    const std::int64_t width = ceil_div(count, kernel.lanes) * kernel.lanes;
     const std::int64_t row = first / layout.pitch, column = first % layout.pitch;
     const bool in_place = p.y_column == 1 && column + width <= block_w;
-    Tile<T> tile{packed, band + first, 0,    layout.channel_stride, taps, layout.tap_offset.data(), tile_sums, width,
-                 false,  nullptr,      false};
-    if (in_place) {
-      tile.c = y + row * p.y_row + column;
-      tile.c_stride = p.y_plane;
-    }
+    Tile<T> tile{};
+    tile.a = packed;
+    tile.b = band + first;
+    tile.channel_stride = layout.channel_stride;
+    tile.taps = taps;
+    tile.tap_offset = layout.tap_offset.data();
+    tile.c = in_place ? y + row * p.y_row + column : tile_sums;
+    tile.c_stride = in_place ? p.y_plane : width;
     for (std::int64_t c = 0; c < p.c; c += channels_a_step) {
       tile.channels = std::min(channels_a_step, p.c - c);
       tile.add = c > 0;
@@ -158,13 +158,12 @@ void run_panel(const Correlation& p, const Blocking& blocking, const BandLayout&
         tile.bias = bias;
         tile.relu = relu;
       }
-      kernel.tile[rows][width / lanes](tile);
+      kernel.tile[rows][width / kernel.lanes](tile);
       tile.a += tile.channels * taps * rows;
       tile.b += tile.channels * layout.channel_stride;
     }
     if (!in_place)
-      kernel.place({tile_sums, width, int(rows), first, std::min(width, positions - first), layout.pitch, block_w, y,
-                    p.y_plane, p.y_row, p.y_column});
+      kernel.place({tile_sums, width, int(rows), first, count, layout.pitch, block_w, y, p.y_plane, p.y_row, p.y_column});
   }
 }
 
@@ -221,27 +220,40 @@ template <class T>
 void correlate(const Correlation& p, const Blocking& blocking, const T* x, const T* packed, const T* bias, bool relu,
                T* y) {
   const std::int64_t blocks_h = ceil_div(p.out_h, blocking.block_h), blocks_w = ceil_div(p.out_w, blocking.block_w);
+  const std::int64_t blocks = blocks_h * blocks_w * p.images * p.groups, runs = blocking.panel_runs;
   const BandLayout layout(p, blocking.block_h, blocking.block_w, blocks_w == 1);
   const std::int64_t band_size = layout.template size<T>(p.c);
-  const std::int64_t units = p.images * p.groups * blocks_h * blocks_w * blocking.panel_runs;
-  parallel_for(units, p.macs(), [&](std::int64_t unit) {
-    const std::int64_t run = unit % blocking.panel_runs, block = unit / blocking.panel_runs;
-    const std::int64_t column0 = block % blocks_w * blocking.block_w,
-                       row0 = block / blocks_w % blocks_h * blocking.block_h;
-    const std::int64_t image = block / (blocks_w * blocks_h) / p.groups,
-                       group = block / (blocks_w * blocks_h) % p.groups;
-    const std::int64_t block_h = std::min(blocking.block_h, p.out_h - row0),
-                       block_w = std::min(blocking.block_w, p.out_w - column0);
-    T* band = thread_workspace<T>(band_size + kMostRows * kMostVectors * kernels<T>().lanes);
-    T* tile_sums = band + band_size;
-    fill_band(p, layout, x + (image * p.groups + group) * p.c * p.in_h * p.in_w, row0, column0, band);
-    for (std::int64_t panel = blocking.panels * run / blocking.panel_runs;
-         panel < blocking.panels * (run + 1) / blocking.panel_runs; ++panel) {
-      const std::int64_t k_begin = group * p.k + blocking.panel_begin(panel, p.k);
-      const std::int64_t k_end = group * p.k + blocking.panel_begin(panel + 1, p.k);
-      run_panel(p, blocking, layout, band, packed + k_begin * p.reduction(), k_begin, k_end,
-                bias ? bias + k_begin : nullptr, relu, block_h, block_w, tile_sums,
-                y + image * p.y_image + k_begin * p.y_plane + row0 * p.y_row + column0 * p.y_column);
+  struct Block {
+    std::int64_t row0, column0, plane;  // plane: of images and groups
+  };
+  const auto block_at = [&](std::int64_t block) {
+    return Block{block / blocks_w % blocks_h * blocking.block_h, block % blocks_w * blocking.block_w,
+                 block / (blocks_w * blocks_h)};
+  };
+  const auto fill = [&](const Block& block, T* band) {
+    fill_band(p, layout, x + block.plane * p.c * p.in_h * p.in_w, block.row0, block.column0, band);
+  };
+  // Where several units share a block, its band is filled for all of them first.
+  const bool shared = runs > 1;
+  const Scratch<T> shared_bands(std::size_t(shared ? blocks * band_size : 0));
+  if (shared)
+    parallel_for(blocks, double(blocks * band_size),
+                 [&](std::int64_t block) { fill(block_at(block), shared_bands.data() + block * band_size); });
+  parallel_for(blocks * runs, p.macs(), [&](std::int64_t unit) {
+    const Block block = block_at(unit / runs);
+    const std::int64_t run = unit % runs, group = block.plane % p.groups, image = block.plane / p.groups;
+    const std::int64_t block_h = std::min(blocking.block_h, p.out_h - block.row0);
+    const std::int64_t block_w = std::min(blocking.block_w, p.out_w - block.column0);
+    const std::int64_t sums_size = kMostRows * kMostVectors * kernels<T>().lanes;
+    T* const tile_sums = thread_workspace<T>(std::size_t(sums_size + (shared ? 0 : band_size)));
+    T* const band = shared ? shared_bands.data() + unit / runs * band_size : tile_sums + sums_size;
+    if (!shared) fill(block, band);
+    T* const to = y + image * p.y_image + block.row0 * p.y_row + block.column0 * p.y_column;
+    for (std::int64_t panel = blocking.panels * run / runs; panel < blocking.panels * (run + 1) / runs; ++panel) {
+      const std::int64_t begin = blocking.panel_begin(panel, p.k), rows = blocking.panel_begin(panel + 1, p.k) - begin;
+      const std::int64_t k = group * p.k + begin;
+      run_panel(p, blocking, layout, band, packed + k * p.reduction(), rows, bias ? bias + k : nullptr, relu, block_h,
+                block_w, tile_sums, to + k * p.y_plane);
     }
   });
 }
