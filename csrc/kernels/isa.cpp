@@ -1,5 +1,6 @@
 // One instruction set's table. Compiled once for each, with CONVNET_ISA naming it; everything but the table itself
 // has internal linkage, so that no linker can put this unit's code where an older processor runs it.
+#include "depthwise.h"
 #include "elementwise.h"
 #include "kernels.h"
 #include "tile.h"
@@ -20,6 +21,12 @@ Kernels<T> make() {
   add_tiles<T, 1, 3>(table);
   add_tiles<T, 1, 4>(table);
   table.place = place<T>;
+  table.depthwise[int(DepthwiseTaps::any)] = depthwise<T, AnyTaps<T>>;
+  table.depthwise[int(DepthwiseTaps::grid3x3)] = depthwise<T, GridTaps<T, 3, 3, 1>>;
+  table.depthwise[int(DepthwiseTaps::grid3x3_step2)] = depthwise<T, GridTaps<T, 3, 3, 2>>;
+  table.depthwise[int(DepthwiseTaps::grid5x5)] = depthwise<T, GridTaps<T, 5, 5, 1>>;
+  table.depthwise[int(DepthwiseTaps::grid5x5_step2)] = depthwise<T, GridTaps<T, 5, 5, 2>>;
+  table.gather_rows = gather_rows<T>;
   table.gather = gather<T>;
   table.transpose = transpose<T>;
   table.sum = sum<T>;

@@ -39,12 +39,36 @@ struct Placement {
   std::int64_t y_row, y_column;
 };
 
+// Rows of outputs of one plane under one filter: y[i][j] = bias + sum over taps t of weight[t] · x[i·x_row + tap_offset[t] + j]
+// for i < rows, j < columns. x is read to whole vectors of columns. Terms are added in this order, the bias last.
+template <class T>
+struct Depthwise {
+  const T* x;
+  std::int64_t x_row;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  const T* weight;
+  T bias;
+  bool relu;
+  std::int64_t rows, columns;
+  T* y;
+  std::int64_t y_row, y_column;
+};
+
+// Taps that share their loads between output rows: a grid of so many rows and columns, the outputs a step of so many rows apart.
+enum class DepthwiseTaps { any, grid3x3, grid3x3_step2, grid5x5, grid5x5_step2, count };
+
 template <class T>
 struct Kernels {
   int lanes;
   int most_rows[kMostVectors + 1];  // the tallest tile of so many vectors that stays in registers
   void (*tile[kMostRows + 1][kMostVectors + 1])(const Tile<T>&);
   void (*place)(const Placement<T>&);
+
+  void (*depthwise[int(DepthwiseTaps::count)])(const Depthwise<T>&);
+  // y[r][i] = x[r][i · step] for r < rows, i < columns
+  void (*gather_rows)(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t columns, std::int64_t step, T* y,
+                      std::int64_t y_row);
 
   // y[i] = x[i · step] for i < count
   void (*gather)(const T* x, std::int64_t step, std::int64_t count, T* y);

@@ -104,6 +104,31 @@ inline void store_upto(T* p, Vec<T> v, std::int64_t count) {
     store_first(p, v, count);
 }
 
+// The lanes of a then b that stand at even (odd) places.
+template <class T>
+inline Vec<T> evens(Vec<T> a, Vec<T> b) {
+  if constexpr (kLanes<T> == 2)
+    return __builtin_shufflevector(a, b, 0, 2);
+  else if constexpr (kLanes<T> == 4)
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6);
+  else if constexpr (kLanes<T> == 8)
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+  else
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+
+template <class T>
+inline Vec<T> odds(Vec<T> a, Vec<T> b) {
+  if constexpr (kLanes<T> == 2)
+    return __builtin_shufflevector(a, b, 1, 3);
+  else if constexpr (kLanes<T> == 4)
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7);
+  else if constexpr (kLanes<T> == 8)
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+  else
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+
 // Zero where v <= 0; NaN stays.
 template <class T>
 inline Vec<T> positive_part(Vec<T> v) {
