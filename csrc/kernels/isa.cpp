@@ -3,6 +3,7 @@
 #include "depthwise.h"
 #include "elementwise.h"
 #include "kernels.h"
+#include "pool.h"
 #include "tile.h"
 
 namespace convnet {
@@ -26,6 +27,8 @@ Kernels<T> make() {
   table.depthwise[int(DepthwiseTaps::grid3x3_step2)] = depthwise<T, GridTaps<T, 3, 3, 2>>;
   table.depthwise[int(DepthwiseTaps::grid5x5)] = depthwise<T, GridTaps<T, 5, 5, 1>>;
   table.depthwise[int(DepthwiseTaps::grid5x5_step2)] = depthwise<T, GridTaps<T, 5, 5, 2>>;
+  table.max_pool = max_pool<T>;
+  table.average_pool = average_pool<T>;
   table.gather_rows = gather_rows<T>;
   table.gather = gather<T>;
   table.transpose = transpose<T>;

@@ -38,6 +38,21 @@ struct VecOf<double> {
   typedef double loose __attribute__((vector_size(kVectorBytes), aligned(8), may_alias));
 };
 
+// Integers of a lane's size: comparisons yield them, and positions in a plane are counted in them.
+template <class T>
+struct IntOf;
+template <>
+struct IntOf<float> {
+  typedef std::int32_t type __attribute__((vector_size(kVectorBytes)));
+};
+template <>
+struct IntOf<double> {
+  typedef std::int64_t type __attribute__((vector_size(kVectorBytes)));
+};
+
+template <class T>
+using IntVec = typename IntOf<T>::type;
+
 template <class T>
 using Vec = typename VecOf<T>::type;
 
