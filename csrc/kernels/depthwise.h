@@ -101,5 +101,75 @@ void depthwise(const Depthwise<T>& d) {
   if (rows == 1) Taps::template rows<1>(d, x, y);
 }
 
+// The gradients of some taps from rows of dy: sums of so many taps stay in registers while the outputs go by. Lanes past
+// the last column must not be multiplied at all, for x may be infinite there.
+template <class T, int TAPS>
+void gradient_of_taps(const DepthwiseGradient<T>& g, std::int64_t first) {
+  Vec<T> sum[TAPS];
+  const T* x[TAPS];
+#pragma GCC unroll 8
+  for (int t = 0; t < TAPS; ++t) {
+    sum[t] = load(g.sum + (first + t) * kLanes<T>);
+    x[t] = g.x + g.tap_offset[first + t];
+  }
+  for (std::int64_t r = 0; r < g.rows; ++r)
+    for_vectors<T>(g.columns, [&](std::int64_t i, std::int64_t n) {
+      const Vec<T> dy = load_upto(g.dy + r * g.dy_row + i, n);
+#pragma GCC unroll 8
+      for (int t = 0; t < TAPS; ++t) {
+        const Vec<T> value = load(x[t] + r * g.x_row + i);
+        sum[t] += dy * (n == kLanes<T> ? value : keep_first<T>(value, n));
+      }
+    });
+#pragma GCC unroll 8
+  for (int t = 0; t < TAPS; ++t) store(g.sum + (first + t) * kLanes<T>, sum[t]);
+}
+
+template <class T>
+void gradient_of_any_taps(const DepthwiseGradient<T>& g) {
+  std::int64_t t = 0;
+  for (; t + 8 <= g.taps; t += 8) gradient_of_taps<T, 8>(g, t);
+  if (g.taps - t >= 4) {
+    gradient_of_taps<T, 4>(g, t);
+    t += 4;
+  }
+  for (; t < g.taps; ++t) gradient_of_taps<T, 1>(g, t);
+}
+
+template <class T, int KH, int KW, int STEP, int R>
+inline void gradient_of_grid_rows(const DepthwiseGradient<T>& g, std::int64_t first, Vec<T> (&sum)[KH * KW]) {
+  const std::int64_t pitch = g.x_row / STEP;
+  const T* column[KW];
+#pragma GCC unroll 5
+  for (int q = 0; q < KW; ++q) column[q] = g.x + first * g.x_row + g.tap_offset[q];
+  for_vectors<T>(g.columns, [&](std::int64_t i, std::int64_t n) {
+    Vec<T> dy[R];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) dy[r] = load_upto(g.dy + (first + r) * g.dy_row + i, n);
+#pragma GCC unroll 11
+    for (int row = 0; row < (R - 1) * STEP + KH; ++row)
+#pragma GCC unroll 5
+      for (int q = 0; q < KW; ++q) {
+        Vec<T> value = load(column[q] + row * pitch + i);
+        if (n != kLanes<T>) value = keep_first<T>(value, n);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r)
+          if (row >= r * STEP && row - r * STEP < KH) sum[(row - r * STEP) * KW + q] += dy[r] * value;
+      }
+  });
+}
+
+template <class T, int KH, int KW, int STEP>
+void gradient_of_grid(const DepthwiseGradient<T>& g) {
+  Vec<T> sum[KH * KW];
+#pragma GCC unroll 25
+  for (int t = 0; t < KH * KW; ++t) sum[t] = load(g.sum + t * kLanes<T>);
+  std::int64_t row = 0;
+  for (; row + 4 <= g.rows; row += 4) gradient_of_grid_rows<T, KH, KW, STEP, 4>(g, row, sum);
+  for (; row < g.rows; ++row) gradient_of_grid_rows<T, KH, KW, STEP, 1>(g, row, sum);
+#pragma GCC unroll 25
+  for (int t = 0; t < KH * KW; ++t) store(g.sum + t * kLanes<T>, sum[t]);
+}
+
 }  // namespace
 }  // namespace convnet

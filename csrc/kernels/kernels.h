@@ -55,6 +55,20 @@ struct Depthwise {
   std::int64_t y_row, y_column;
 };
 
+// The adjoint for the weights: sum[t][lane] += sum over i, j of dy[i·dy_row + j] · x[i·x_row + tap_offset[t] + j], the columns j
+// of one lane in one sum.
+template <class T>
+struct DepthwiseGradient {
+  const T* x;
+  std::int64_t x_row;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  const T* dy;
+  std::int64_t dy_row;
+  std::int64_t rows, columns;
+  T* sum;
+};
+
 // Taps that share their loads between output rows: a grid of so many rows and columns, the outputs a step of so many rows apart.
 enum class DepthwiseTaps { any, grid3x3, grid3x3_step2, grid5x5, grid5x5_step2, count };
 
@@ -86,6 +100,7 @@ struct Kernels {
   void (*place)(const Placement<T>&);
 
   void (*depthwise[int(DepthwiseTaps::count)])(const Depthwise<T>&);
+  void (*depthwise_gradient[int(DepthwiseTaps::count)])(const DepthwiseGradient<T>&);
   // False where a window's maximum is NaN or -inf, whose index is not to be relied on.
   bool (*max_pool)(const Pool<T>&);
   void (*average_pool)(const Pool<T>&);

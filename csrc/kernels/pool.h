@@ -14,14 +14,6 @@ inline Vec<T> greater(Vec<T> a, Vec<T> b) {
   return b != b ? b : greatest;
 }
 
-// 0, 1, 2, ...
-template <class T>
-inline IntVec<T> lane_numbers() {
-  IntVec<T> numbers;
-  for (int i = 0; i < kLanes<T>; ++i) numbers[i] = i;
-  return numbers;
-}
-
 // Integers of a lane's size as 64 bits.
 template <class T>
 inline void store_wide(std::int64_t* to, IntVec<T> v, std::int64_t add, std::int64_t count) {

@@ -98,6 +98,46 @@ std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem,
   return std::make_unique<DepthwiseCorrelation<T>>(problem, weights);
 }
 
+template <class T>
+void depthwise_weight_gradient(const Correlation& p, const T* dy, const T* x, T* dw) {
+  const StripLayout s = lay_out_strips<T>(p);
+  const DepthwiseTaps kind = taps_kind(p);
+  const std::int64_t lanes = kernels<T>().lanes, taps = p.reduction(), sums = p.k * taps * lanes;  // of one group
+  const std::int64_t strips = p.images * s.strips(p);
+  // A slice sums some strips of one group; slices are added in order. Few groups are cut into more slices.
+  constexpr std::int64_t most_slices = 64;
+  const std::int64_t slices = std::clamp<std::int64_t>(most_slices / p.groups, 1, strips);
+  const Scratch<T> partial(std::size_t(p.groups * slices * sums));
+  parallel_for(p.groups * slices, p.macs(), [&](std::int64_t unit) {
+    const std::int64_t group = unit / slices, slice = unit % slices;
+    T* const sum = partial.data() + unit * sums;
+    std::fill_n(sum, sums, T(0));
+    T* const strip = thread_workspace<T>(std::size_t(s.rows * s.pitch));
+    std::int64_t padded_for = -1;
+    for (std::int64_t i = strips * slice / slices; i < strips * (slice + 1) / slices; ++i) {
+      const StripPlace at = s.place(p, i / s.strips(p) * p.groups + group, i % s.strips(p));
+      fill_strip(p, s, x, at, T(0), padded_for, strip);
+      for (std::int64_t k = 0; k < p.k; ++k)
+        kernels<T>().depthwise_gradient[int(kind)](
+            {strip, p.step_h * s.pitch, taps, s.tap_offset.data(),
+             dy + at.plane / p.groups * p.y_image + (group * p.k + k) * p.y_plane + at.row * p.y_row + at.column, p.y_row, at.rows,
+             at.columns, sum + k * taps * lanes});
+    }
+  });
+  parallel_for(p.groups, double(p.groups * slices * sums), [&](std::int64_t group) {
+    T* const sum = partial.data() + group * slices * sums;
+    for (std::int64_t slice = 1; slice < slices; ++slice) kernels<T>().axpby(T(1), sum, T(1), sum + slice * sums, sums, sum);
+    for (std::int64_t i = 0; i < p.k * taps; ++i) {
+      T* const lane = sum + i * lanes;
+      for (std::int64_t half = lanes / 2; half > 0; half /= 2)
+        for (std::int64_t j = 0; j < half; ++j) lane[j] += lane[j + half];
+      dw[group * p.k * taps + i] = lane[0];
+    }
+  });
+}
+
+template void depthwise_weight_gradient(const Correlation&, const float*, const float*, float*);
+template void depthwise_weight_gradient(const Correlation&, const double*, const double*, double*);
 template std::unique_ptr<PackedCorrelation<float>> pack_depthwise(const Correlation&, const Weights<float>&);
 template std::unique_ptr<PackedCorrelation<double>> pack_depthwise(const Correlation&, const Weights<double>&);
 

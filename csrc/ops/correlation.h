@@ -31,6 +31,9 @@ struct Correlation {
   double macs() const { return double(images) * double(groups) * double(k) * double(out_h) * double(out_w) * double(reduction()); }
 };
 
+struct Conv2dShape;
+Correlation forward_correlation(const Conv2dShape& shape);
+
 // Weights as the user has them: A[k, c, t] of a group is data[group·group_stride + k·k_stride + c·c_stride + t.source].
 template <class T>
 struct Weights {
@@ -60,5 +63,8 @@ std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& probl
 bool depthwise_serves(const Correlation& problem);
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem, const Weights<T>& weights);
+// The gradient for the weights of a forward correlation that depthwise serves; dw (groups·k, taps).
+template <class T>
+void depthwise_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw);
 
 }  // namespace convnet

@@ -20,6 +20,12 @@ constexpr std::int64_t kUnitOutputs = 16 << 10;  // small planes are handed to t
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 inline std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
+// Which outputs a strip serves.
+struct StripPlace {
+  std::int64_t plane;  // image · groups + group
+  std::int64_t row, column, rows, columns;
+};
+
 // A row of the strip holds one run of columns for each phase (residue class of columns modulo the step) that a tap
 // reads; within a run the outputs' columns have unit stride.
 struct StripLayout {
@@ -31,7 +37,11 @@ struct StripLayout {
   std::vector<std::int64_t> phases;
   std::vector<std::int64_t> tap_offset;
 
-  std::int64_t rows_of(const Correlation& p, std::int64_t h) const { return rows - (block_h - h) * p.step_h; }
+  std::int64_t strips(const Correlation& p) const { return ceil_div(p.out_h, block_h) * ceil_div(p.out_w, block_w); }  // of a plane
+  StripPlace place(const Correlation& p, std::int64_t plane, std::int64_t strip) const {
+    const std::int64_t across = ceil_div(p.out_w, block_w), row = strip / across * block_h, column = strip % across * block_w;
+    return {plane, row, column, std::min(block_h, p.out_h - row), std::min(block_w, p.out_w - column)};
+  }
 };
 
 // A strip reaches from the first tap to the last: far-flung taps (a dilation of hundreds) would make it large.
@@ -81,16 +91,18 @@ StripLayout lay_out_strips(const Correlation& p) {
   return s;
 }
 
-// Copies the rows that the outputs from (row0, column0) on read. Columns outside the image hold `padding` already.
+// Copies what the outputs at `at` read. `padded_for`, -1 at first, is the column whose padding the strip holds.
 template <class T>
-void fill_strip(const Correlation& p, const StripLayout& s, const T* plane, std::int64_t row0, std::int64_t rows, std::int64_t column0,
-                T padding, T* out) {
-  const std::int64_t first = row0 * p.step_h + s.first_row;
+void fill_strip(const Correlation& p, const StripLayout& s, const T* x, const StripPlace& at, T padding, std::int64_t& padded_for, T* out) {
+  if (padded_for != at.column) std::fill_n(out, s.rows * s.pitch, padding);
+  padded_for = at.column;
+  const T* const plane = x + at.plane * p.in_h * p.in_w;
+  const std::int64_t rows = s.rows - (s.block_h - at.rows) * p.step_h, first = at.row * p.step_h + s.first_row;
   const std::int64_t begin = std::clamp<std::int64_t>(-first, 0, rows), end = std::clamp<std::int64_t>(p.in_h - first, begin, rows);
   std::fill_n(out, begin * s.pitch, padding);
   std::fill_n(out + end * s.pitch, (rows - end) * s.pitch, padding);
   for (std::size_t f = 0; f < s.phases.size(); ++f) {
-    const std::int64_t start = (s.first_column + column0) * p.step_w + s.phases[f];
+    const std::int64_t start = (s.first_column + at.column) * p.step_w + s.phases[f];
     const std::int64_t left = start < 0 ? ceil_div(-start, p.step_w) : 0;
     const std::int64_t right = std::min(s.run, ceil_div(std::max<std::int64_t>(0, p.in_w - start), p.step_w));
     if (left < right && begin < end)
@@ -99,28 +111,18 @@ void fill_strip(const Correlation& p, const StripLayout& s, const T* plane, std:
   }
 }
 
-// Which outputs a strip serves.
-struct StripPlace {
-  std::int64_t plane;  // image · groups + group
-  std::int64_t row, column, rows, columns;
-};
-
 // Calls body(strip, place) for every strip of every input plane, from several threads.
 template <class T, class Body>
 void for_strips(const Correlation& p, const StripLayout& s, const T* x, T padding, double work, Body&& body) {
-  const std::int64_t blocks_h = ceil_div(p.out_h, s.block_h), blocks_w = ceil_div(p.out_w, s.block_w);
-  const std::int64_t strips = p.images * p.groups * blocks_h * blocks_w;
+  const std::int64_t strips = p.images * p.groups * s.strips(p);
   const std::int64_t units = std::clamp<std::int64_t>(strips * s.block_h * s.block_w * p.k / kUnitOutputs, 1, std::max<std::int64_t>(1, strips));
   parallel_for(units, work, [&](std::int64_t unit) {
     T* const strip = thread_workspace<T>(std::size_t(s.rows * s.pitch));
     std::int64_t padded_for = -1;
     for (std::int64_t i = strips * unit / units; i < strips * (unit + 1) / units; ++i) {
-      const std::int64_t column = i % blocks_w * s.block_w, row = i / blocks_w % blocks_h * s.block_h, plane = i / (blocks_w * blocks_h);
-      if (padded_for != column) std::fill_n(strip, s.rows * s.pitch, padding);
-      padded_for = column;
-      const StripPlace place{plane, row, column, std::min(s.block_h, p.out_h - row), std::min(s.block_w, p.out_w - column)};
-      fill_strip(p, s, x + plane * p.in_h * p.in_w, row, s.rows_of(p, place.rows), column, padding, strip);
-      body(static_cast<const T*>(strip), place);
+      const StripPlace at = s.place(p, i / s.strips(p), i % s.strips(p));
+      fill_strip(p, s, x, at, padding, padded_for, strip);
+      body(static_cast<const T*>(strip), at);
     }
   });
 }
