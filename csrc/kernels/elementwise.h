@@ -12,27 +12,42 @@ inline void zero(T* y, std::int64_t count) {
   if (count > 0) for_vectors<T>(count, [&](std::int64_t j, std::int64_t n) { store_upto(y + j, Vec<T>{}, n); });
 }
 
+// y[i] = x[i·step]; reads nothing behind the last element.
+template <class T>
+inline void gather_row(const T* x, std::int64_t columns, std::int64_t step, T* y) {
+  if (step == 1) {
+    for_vectors<T>(columns, [&](std::int64_t i, std::int64_t n) { store_upto(y + i, load_upto(x + i, n), n); });
+  } else if (step == 2) {
+    for_vectors<T>(columns, [&](std::int64_t i, std::int64_t n) {
+      const T* from = x + 2 * i;
+      if (i + kLanes<T> < columns) {
+        store(y + i, evens<T>(load(from), load(from + kLanes<T>)));
+      } else {
+        const std::int64_t high = 2 * n - 1 - kLanes<T>;
+        const Vec<T> low = load_upto(from, high >= 0 ? kLanes<T> : 2 * n - 1);
+        store_upto(y + i, evens<T>(low, high > 0 ? load_first(from + kLanes<T>, high) : Vec<T>{}), n);
+      }
+    });
+  } else {
+    for (std::int64_t i = 0; i < columns; ++i) y[i] = x[i * step];
+  }
+}
+
+template <class T>
+void gather_rows(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t columns, std::int64_t step, T* y,
+                 std::int64_t y_row) {
+  for (; rows > 0; --rows, x += x_row, y += y_row) gather_row(x, columns, step, y);
+}
+
 template <class T>
 void pad_rows(const PaddedRows<T>& p) {
   const T* x = p.x;
   T* y = p.y;
   for (std::int64_t i = 0; i < p.rows; ++i, x += p.x_stride, y += p.y_stride) {
     zero(y, p.left);
-    T* const to = y + p.left;
-    if (p.step == 1)
-      for_vectors<T>(p.columns, [&](std::int64_t j, std::int64_t n) { store_upto(to + j, load_upto(x + j, n), n); });
-    else if (p.step == 2)  // a constant step lets the compiler load whole vectors and permute
-      for (std::int64_t j = 0; j < p.columns; ++j) to[j] = x[2 * j];
-    else
-      for (std::int64_t j = 0; j < p.columns; ++j) to[j] = x[p.step * j];
-    zero(to + p.columns, p.right);
+    gather_row(x, p.columns, p.step, y + p.left);
+    zero(y + p.left + p.columns, p.right);
   }
-}
-
-template <class T>
-void copy_rows(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y, std::int64_t y_stride) {
-  for (; rows > 0; --rows, x += x_stride, y += y_stride)
-    for_vectors<T>(columns, [&](std::int64_t j, std::int64_t n) { store_upto(y + j, load_upto(x + j, n), n); });
 }
 
 // Exchanges the off-diagonal blocks of side D: lanes with bit D set of rows a with those without it of rows b.

@@ -1,7 +1,9 @@
 // One instruction set's table. Compiled once for each, with CONVNET_ISA naming it; everything but the table itself
 // has internal linkage, so that no linker can put this unit's code where an older processor runs it.
+#include "depthwise.h"
 #include "elementwise.h"
 #include "kernels.h"
+#include "pool.h"
 #include "tile.h"
 
 namespace convnet {
@@ -21,7 +23,19 @@ Kernels<T> make() {
   add_tiles<T, 1, 4>(table);
   table.place = place<T>;
   table.pad_rows = pad_rows<T>;
-  table.copy_rows = copy_rows<T>;
+  table.depthwise[int(DepthwiseTaps::any)] = depthwise<T, AnyTaps<T>>;
+  table.depthwise[int(DepthwiseTaps::grid3x3)] = depthwise<T, GridTaps<T, 3, 3, 1>>;
+  table.depthwise[int(DepthwiseTaps::grid3x3_step2)] = depthwise<T, GridTaps<T, 3, 3, 2>>;
+  table.depthwise[int(DepthwiseTaps::grid5x5)] = depthwise<T, GridTaps<T, 5, 5, 1>>;
+  table.depthwise[int(DepthwiseTaps::grid5x5_step2)] = depthwise<T, GridTaps<T, 5, 5, 2>>;
+  table.depthwise_gradient[int(DepthwiseTaps::any)] = gradient_of_any_taps<T>;
+  table.depthwise_gradient[int(DepthwiseTaps::grid3x3)] = gradient_of_grid<T, 3, 3, 1>;
+  table.depthwise_gradient[int(DepthwiseTaps::grid3x3_step2)] = gradient_of_grid<T, 3, 3, 2>;
+  table.depthwise_gradient[int(DepthwiseTaps::grid5x5)] = gradient_of_grid<T, 5, 5, 1>;
+  table.depthwise_gradient[int(DepthwiseTaps::grid5x5_step2)] = gradient_of_grid<T, 5, 5, 2>;
+  table.max_pool = max_pool<T>;
+  table.average_pool = average_pool<T>;
+  table.gather_rows = gather_rows<T>;
   table.transpose = transpose<T>;
   table.sum = sum<T>;
   table.relu = relu<T>;

@@ -51,6 +51,59 @@ struct PaddedRows {
   std::int64_t y_stride;
 };
 
+// Rows of outputs of one plane under one filter: y[i][j] = bias + sum over taps t of weight[t] · x[i·x_row + tap_offset[t] + j]
+// for i < rows, j < columns. x is read to whole vectors of columns. Terms are added in this order, the bias last.
+template <class T>
+struct Depthwise {
+  const T* x;
+  std::int64_t x_row;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  const T* weight;
+  T bias;
+  bool relu;
+  std::int64_t rows, columns;
+  T* y;
+  std::int64_t y_row, y_column;
+};
+
+// The adjoint for the weights: sum[t][lane] += sum over i, j of dy[i·dy_row + j] · x[i·x_row + tap_offset[t] + j], the columns j
+// of one lane in one sum.
+template <class T>
+struct DepthwiseGradient {
+  const T* x;
+  std::int64_t x_row;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  const T* dy;
+  std::int64_t dy_row;
+  std::int64_t rows, columns;
+  T* sum;
+};
+
+// Taps that share their loads between output rows: a grid of so many rows and columns, the outputs a step of so many rows apart.
+enum class DepthwiseTaps { any, grid3x3, grid3x3_step2, grid5x5, grid5x5_step2, count };
+
+// Rows of pooled outputs of one plane: the window of output (i, j) is x[i·x_row + tap_offset[t] + j] for its taps t.
+// x is read to whole vectors of columns.
+template <class T>
+struct Pool {
+  const T* x;
+  std::int64_t x_row;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  std::int64_t rows, columns;
+  T* y;
+  std::int64_t y_row;
+  // Of averages: y[i][j] is the sum over row_count[i] · column_count[j].
+  const T *row_count, *column_count;
+  // Of maxima: indices[i·y_row + j] = origin + i·row_place + j·column_place + tap_place[t] for the first tap t that is the
+  // maximum; may be null.
+  std::int64_t* indices;
+  std::int64_t origin, row_place, column_place;
+  const std::int64_t* tap_place;
+};
+
 template <class T>
 struct Kernels {
   int lanes;
@@ -59,9 +112,14 @@ struct Kernels {
   void (*place)(const Placement<T>&);
 
   void (*pad_rows)(const PaddedRows<T>&);
-  // y[i][j] = x[i][j] for i < rows, j < columns
-  void (*copy_rows)(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
-                    std::int64_t y_stride);
+  void (*depthwise[int(DepthwiseTaps::count)])(const Depthwise<T>&);
+  void (*depthwise_gradient[int(DepthwiseTaps::count)])(const DepthwiseGradient<T>&);
+  // False where a window's maximum is NaN or -inf, whose index is not to be relied on.
+  bool (*max_pool)(const Pool<T>&);
+  void (*average_pool)(const Pool<T>&);
+  // y[r][i] = x[r][i · step] for r < rows, i < columns
+  void (*gather_rows)(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t columns, std::int64_t step, T* y,
+                      std::int64_t y_row);
   // y[j][i] = x[i][j] for i < rows, j < columns
   void (*transpose)(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
                     std::int64_t y_stride);

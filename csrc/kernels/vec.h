@@ -38,6 +38,21 @@ struct VecOf<double> {
   typedef double loose __attribute__((vector_size(kVectorBytes), aligned(8), may_alias));
 };
 
+// Integers of a lane's size: comparisons yield them, and positions in a plane are counted in them.
+template <class T>
+struct IntOf;
+template <>
+struct IntOf<float> {
+  typedef std::int32_t type __attribute__((vector_size(kVectorBytes)));
+};
+template <>
+struct IntOf<double> {
+  typedef std::int64_t type __attribute__((vector_size(kVectorBytes)));
+};
+
+template <class T>
+using IntVec = typename IntOf<T>::type;
+
 template <class T>
 using Vec = typename VecOf<T>::type;
 
@@ -54,6 +69,21 @@ inline void store(T* p, Vec<T> v) {
   *reinterpret_cast<typename VecOf<T>::loose*>(p) = v;
 }
 
+// 0, 1, 2, ...
+template <class T>
+inline IntVec<T> lane_numbers() {
+  IntVec<T> numbers = {};
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes<T>; ++i) numbers[i] = i;
+  return numbers;
+}
+
+// Zero in all but the first `count` lanes.
+template <class T>
+inline Vec<T> keep_first(Vec<T> v, std::int64_t count) {
+  return lane_numbers<T>() < static_cast<decltype(+IntVec<T>{}[0])>(count) ? v : Vec<T>{};
+}
+
 // The first `count` lanes, 0 < count <= lanes; the others are zero, and not read.
 template <class T>
 inline Vec<T> load_first(const T* p, std::int64_t count) {
@@ -62,6 +92,11 @@ inline Vec<T> load_first(const T* p, std::int64_t count) {
     return _mm512_maskz_loadu_ps(__mmask16((1u << count) - 1), p);
   else
     return _mm512_maskz_loadu_pd(__mmask8((1u << count) - 1), p);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4)
+    return _mm256_maskload_ps(p, reinterpret_cast<__m256i>(lane_numbers<float>() < std::int32_t(count)));
+  else
+    return _mm256_maskload_pd(p, reinterpret_cast<__m256i>(lane_numbers<double>() < count));
 #else
   T lanes[kLanes<T>] = {};
   __builtin_memcpy(lanes, p, std::size_t(count) * sizeof(T));
@@ -76,6 +111,11 @@ inline void store_first(T* p, Vec<T> v, std::int64_t count) {
     _mm512_mask_storeu_ps(p, __mmask16((1u << count) - 1), v);
   else
     _mm512_mask_storeu_pd(p, __mmask8((1u << count) - 1), v);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4)
+    _mm256_maskstore_ps(p, reinterpret_cast<__m256i>(lane_numbers<float>() < std::int32_t(count)), v);
+  else
+    _mm256_maskstore_pd(p, reinterpret_cast<__m256i>(lane_numbers<double>() < count), v);
 #else
   T lanes[kLanes<T>];
   store(lanes, v);
@@ -102,6 +142,31 @@ inline void store_upto(T* p, Vec<T> v, std::int64_t count) {
     store(p, v);
   else
     store_first(p, v, count);
+}
+
+// The lanes of a then b that stand at even (odd) places.
+template <class T>
+inline Vec<T> evens(Vec<T> a, Vec<T> b) {
+  if constexpr (kLanes<T> == 2)
+    return __builtin_shufflevector(a, b, 0, 2);
+  else if constexpr (kLanes<T> == 4)
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6);
+  else if constexpr (kLanes<T> == 8)
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+  else
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+
+template <class T>
+inline Vec<T> odds(Vec<T> a, Vec<T> b) {
+  if constexpr (kLanes<T> == 2)
+    return __builtin_shufflevector(a, b, 1, 3);
+  else if constexpr (kLanes<T> == 4)
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7);
+  else if constexpr (kLanes<T> == 8)
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+  else
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 }
 
 // Zero where v <= 0; NaN stays.

@@ -90,6 +90,8 @@ constexpr struct {
 
 }  // namespace
 
+Correlation forward_correlation(const Conv2dShape& s) { return forward(s); }
+
 Algorithm algorithm_named(const char* name) {
   for (const auto& entry : kNames)
     if (std::strcmp(entry.name, name) == 0) return entry.algorithm;

@@ -12,6 +12,7 @@
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
 #include "conv2d.h"
+#include "correlation.h"
 
 namespace convnet {
 namespace {
@@ -106,6 +107,7 @@ void conv2d_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw
     std::fill_n(dw, outputs, T(0));
     return;
   }
+  if (const Correlation p = forward_correlation(s); depthwise_serves(p)) return depthwise_weight_gradient(p, dy, x, dw);
   const Kernels<T>& kernel = kernels<T>();
   const Geometry g = geometry<T>(s);
   const std::int64_t lanes = kernel.lanes, width = g.padded_columns;

@@ -33,6 +33,9 @@ struct Correlation {
   }
 };
 
+struct Conv2dShape;
+Correlation forward_correlation(const Conv2dShape& shape);
+
 // Weights as the user has them: A[k, c, t] of a group is data[group·group_stride + k·k_stride + c·c_stride + t.source].
 template <class T>
 struct Weights {
@@ -62,5 +65,8 @@ std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& probl
 bool depthwise_serves(const Correlation& problem);
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem, const Weights<T>& weights);
+// The gradient for the weights of a forward correlation that depthwise serves; dw (groups·k, taps).
+template <class T>
+void depthwise_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw);
 
 }  // namespace convnet
