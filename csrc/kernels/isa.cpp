@@ -3,6 +3,7 @@
 #include "elementwise.h"
 #include "kernels.h"
 #include "tile.h"
+#include "winograd.h"
 
 namespace convnet {
 namespace {
@@ -26,6 +27,11 @@ Kernels<T> make() {
   table.relu = relu<T>;
   table.relu_backward = relu_backward<T>;
   table.axpby = axpby<T>;
+  if constexpr (sizeof(T) == 4) {
+    table.winograd_input = winograd_input;
+    table.winograd_output = winograd_output;
+    table.winograd_weights = winograd_weights;
+  }
   return table;
 }
 

@@ -23,6 +23,57 @@ struct Tile {
   bool add;               // to what c holds
   const T* bias;          // one a row, or null
   bool relu;              // after everything
+  std::int64_t a_step = 0;  // from term to term of a; 0 where it is packed, which is `rows`
+};
+
+// Winograd's F(4x4, 3x3), winograd.h: tiles that lie side by side in one row of an image's tiles.
+constexpr int kWinogradPoints = 36;  // products of a tile
+struct WinogradRun {
+  std::int64_t tile;  // the first one's place in the block
+  int tiles;          // at most lanes - 1
+  int lanes;          // that may be written from `tile` on
+  // The first tile's first input, from x, and which of the 6 rows and of the columns from there are in the image
+  std::int64_t x;
+  int row_begin, row_end, column_begin, column_end;
+  // The first tile's first output, from y, and the rows (at most 4) and columns that are wanted
+  std::int64_t y;
+  int rows, columns;
+};
+
+// v[point][channel][tile] of a block's runs, in their order.
+template <class T>
+struct WinogradInput {
+  const T* x;
+  std::int64_t channels, x_plane, x_row;
+  const WinogradRun* runs;
+  std::int64_t run_count;
+  T* v;
+  std::int64_t v_point, v_channel;
+};
+
+// y from m[point][tile][channel].
+template <class T>
+struct WinogradOutput {
+  const T* m;
+  std::int64_t m_point, m_tile;
+  const WinogradRun* runs;
+  std::int64_t run_count;
+  const T* bias;  // or null
+  bool relu;
+  std::int64_t channels;
+  T* y;
+  std::int64_t y_plane, y_row;
+};
+
+// u[point][lane] from the nine weights of `count` output channels, the other lanes zero.
+template <class T>
+struct WinogradWeights {
+  const T* weights;
+  std::int64_t k_stride;
+  const std::int64_t* source;  // of the nine, row by row
+  std::int64_t count;
+  T* u;
+  std::int64_t u_point;
 };
 
 // Where the lanes of a finished tile go. The tile's columns are positions first, first + 1, ... of a grid of `pitch`
@@ -56,6 +107,10 @@ struct Kernels {
   void (*relu_backward)(const T* dy, const T* x, std::int64_t count, T* dx);
   void (*axpby)(T a, const T* x, T b, const T* y, std::int64_t count, T* z);  // z = a·x + b·y
 
+  // Null for double
+  void (*winograd_input)(const WinogradInput<T>&);
+  void (*winograd_output)(const WinogradOutput<T>&);
+  void (*winograd_weights)(const WinogradWeights<T>&);
 };
 
 struct IsaTable {

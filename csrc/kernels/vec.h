@@ -83,6 +83,61 @@ inline void store_first(T* p, Vec<T> v, std::int64_t count) {
 #endif
 }
 
+// Lanes [begin, end) of p; the others are zero, and not read.
+inline Vec<float> load_between(const float* p, int begin, int end) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_loadu_ps(__mmask16(((1u << end) - 1) & ~((1u << begin) - 1)), p);
+#elif defined(__AVX2__)
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i wanted = _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(begin), lane), _mm256_cmpgt_epi32(_mm256_set1_epi32(end), lane));
+  return _mm256_maskload_ps(p, wanted);
+#else
+  float lanes[kLanes<float>] = {};
+  for (int i = begin; i < end; ++i) lanes[i] = p[i];
+  return load(lanes);
+#endif
+}
+
+template <int... Lane>
+struct LaneList {};
+#if defined(__AVX512F__)
+using FloatLanes = LaneList<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>;
+#elif defined(__AVX2__)
+using FloatLanes = LaneList<0, 1, 2, 3, 4, 5, 6, 7>;
+#else
+using FloatLanes = LaneList<0, 1, 2, 3>;
+#endif
+
+// Every second lane of a and b, from lane First.
+template <int First, int... Lane>
+inline Vec<float> every_second(Vec<float> a, Vec<float> b, LaneList<Lane...>) {
+  return __builtin_shufflevector(a, b, (2 * Lane + First)...);
+}
+
+// Lanes 1, 2, ... of v, then zero.
+template <int... Lane>
+inline Vec<float> next_lanes(Vec<float> v, LaneList<Lane...>) {
+  return __builtin_shufflevector(v, Vec<float>{}, (Lane + 1)...);
+}
+
+// One step of a transposition: swaps the odd blocks of D lanes of a with the even ones of b.
+template <int D, int... Lane>
+inline void swap_blocks(Vec<float>& a, Vec<float>& b, LaneList<Lane...>) {
+  const Vec<float> low = __builtin_shufflevector(a, b, (Lane & D ? kLanes<float> + Lane - D : Lane)...);
+  b = __builtin_shufflevector(a, b, (Lane & D ? kLanes<float> + Lane : Lane + D)...);
+  a = low;
+}
+
+template <int D = 1>
+inline void transpose_square(Vec<float>* v) {
+  if constexpr (D < kLanes<float>) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes<float>; ++i)
+      if ((i & D) == 0) swap_blocks<D>(v[i], v[i + D], FloatLanes{});
+    transpose_square<2 * D>(v);
+  }
+}
+
 // Runs body(i, load, store) over [0, count) a vector at a time, the last one partial.
 template <class T, class Body>
 inline void for_vectors(std::int64_t count, Body&& body) {
