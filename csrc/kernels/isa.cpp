@@ -28,6 +28,10 @@ Kernels<T> make() {
   table.relu_backward = relu_backward<T>;
   table.axpby = axpby<T>;
   if constexpr (sizeof(T) == 4) {
+    add_winograd_products<1, 1>(table);
+    add_winograd_products<1, 2>(table);
+    add_winograd_products<1, 3>(table);
+    add_winograd_products<1, 4>(table);
     table.winograd_input = winograd_input;
     table.winograd_output = winograd_output;
     table.winograd_weights = winograd_weights;

@@ -23,7 +23,6 @@ struct Tile {
   bool add;               // to what c holds
   const T* bias;          // one a row, or null
   bool relu;              // after everything
-  std::int64_t a_step = 0;  // from term to term of a; 0 where it is packed, which is `rows`
 };
 
 // Winograd's F(4x4, 3x3), winograd.h: tiles that lie side by side in one row of an image's tiles.
@@ -49,6 +48,20 @@ struct WinogradInput {
   std::int64_t run_count;
   T* v;
   std::int64_t v_point, v_channel;
+};
+
+// One tile of one point's product: m[i][j] (+)= sum over channels c of v[c·v_channel + i] · u[c·width + j] for i < rows,
+// j < width, which is vectors·lanes.
+template <class T>
+struct WinogradProduct {
+  const T* v;
+  std::int64_t v_channel;
+  const T* u;
+  std::int64_t channels;
+  T* m;
+  bool add;                  // to what m holds
+  const T* ahead;            // what is read soon, fetched on the way: ahead_step values a channel
+  std::int64_t ahead_step;
 };
 
 // y from m[point][tile][channel].
@@ -108,6 +121,7 @@ struct Kernels {
   void (*axpby)(T a, const T* x, T b, const T* y, std::int64_t count, T* z);  // z = a·x + b·y
 
   // Null for double
+  void (*winograd_product[kMostRows + 1][kMostVectors + 1])(const WinogradProduct<T>&);
   void (*winograd_input)(const WinogradInput<T>&);
   void (*winograd_output)(const WinogradOutput<T>&);
   void (*winograd_weights)(const WinogradWeights<T>&);

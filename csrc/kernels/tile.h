@@ -13,9 +13,8 @@ void tile(const Tile<T>& t) {
   Vec<T> sum[R][V] = {};
   const T* a = t.a;
   const T* channel = t.b;
-  const std::int64_t a_step = t.a_step ? t.a_step : R;
   for (std::int64_t p = 0; p < t.channels; ++p, channel += t.channel_stride) {
-    for (std::int64_t k = 0; k < t.taps; ++k, a += a_step) {
+    for (std::int64_t k = 0; k < t.taps; ++k, a += R) {
       const T* b = channel + t.tap_offset[k];
       Vec<T> columns[V];
 #pragma GCC unroll 4

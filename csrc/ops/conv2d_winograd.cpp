@@ -166,7 +166,6 @@ class Winograd final : public PackedCorrelation<float> {
   }
 
   void multiply_chunk(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, std::int64_t chunk, const float* v, float* m) const {
-    static constexpr std::int64_t no_offset = 0;
     const Kernels<float>& kernel = kernels<float>();
     const Correlation& p = problem_;
     const std::int64_t tiles = runs.back().tile + runs.back().tiles;
@@ -178,9 +177,9 @@ class Winograd final : public PackedCorrelation<float> {
         const std::int64_t channels = std::min(kTermsInRegisters, p.c - c);
         for (std::int64_t panel = 0; panel < panels; ++panel) {
           const std::int64_t first = tiles * panel / panels, rows = tiles * (panel + 1) / panels - first;
-          Tile<float> tile{v + point * call.v_point + c * tiles + first, u, channels, width, 1, &no_offset, m + point * call.m_point + first * width, width, c > 0, nullptr, false};
-          tile.a_step = tiles;
-          kernel.tile[rows][vectors](tile);
+          kernel.winograd_product[rows][vectors]({v + point * call.v_point + c * tiles + first, tiles, u, channels,
+                                                  m + point * call.m_point + first * width, c > 0,
+                                                  u + channels * width * (panels + panel) / panels, width / panels});
         }
         u += channels * width;
       }
