@@ -50,46 +50,22 @@ void pad_rows(const PaddedRows<T>& p) {
   }
 }
 
-// Exchanges the off-diagonal blocks of side D: lanes with bit D set of rows a with those without it of rows b.
-template <class T, int D>
-struct KeepLow {
-  static constexpr int at(int lane) { return lane & D ? lane - D + kLanes<T> : lane; }
-};
-template <class T, int D>
-struct KeepHigh {
-  static constexpr int at(int lane) { return lane & D ? lane + kLanes<T> : lane + D; }
-};
-
-template <class T, int D>
-inline void exchange_blocks(Vec<T> (&rows)[kLanes<T>]) {
-  if constexpr (D > 0) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes<T>; ++i) {
-      if (i & D) continue;
-      const Vec<T> a = rows[i], b = rows[i + D];
-      rows[i] = permute<T, KeepLow<T, D>>(a, b);
-      rows[i + D] = permute<T, KeepHigh<T, D>>(a, b);
-    }
-    exchange_blocks<T, D / 2>(rows);
-  }
-}
-
-// A square of lanes x lanes in registers; `rows` and `columns` are at most that, and what lies beyond is not touched.
+// A square of lanes x lanes through registers; `rows` and `columns` are at most that, and what lies beyond is not touched.
 template <class T>
-inline void transpose_square(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
+inline void transpose_block(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
                              std::int64_t y_stride) {
   constexpr int L = kLanes<T>;
   Vec<T> square[L];
   if (rows == L && columns == L) {
 #pragma GCC unroll 16
     for (int i = 0; i < L; ++i) square[i] = load(x + i * x_stride);
-    exchange_blocks<T, L / 2>(square);
+    transpose_square<T>(square);
 #pragma GCC unroll 16
     for (int i = 0; i < L; ++i) store(y + i * y_stride, square[i]);
   } else {
 #pragma GCC unroll 16
     for (int i = 0; i < L; ++i) square[i] = i < rows ? load_upto(x + i * x_stride, columns) : Vec<T>{};
-    exchange_blocks<T, L / 2>(square);
+    transpose_square<T>(square);
 #pragma GCC unroll 16
     for (int i = 0; i < L; ++i)
       if (i < columns) store_upto(y + i * y_stride, square[i], rows);
@@ -102,7 +78,7 @@ void transpose(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_
   constexpr std::int64_t L = kLanes<T>;
   for (std::int64_t i = 0; i < rows; i += L)
     for (std::int64_t j = 0; j < columns; j += L)
-      transpose_square(x + i * x_stride + j, x_stride, rows - i < L ? rows - i : L, columns - j < L ? columns - j : L,
+      transpose_block(x + i * x_stride + j, x_stride, rows - i < L ? rows - i : L, columns - j < L ? columns - j : L,
                        y + j * y_stride + i, y_stride);
 }
 

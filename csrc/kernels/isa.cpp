@@ -5,6 +5,7 @@
 #include "kernels.h"
 #include "pool.h"
 #include "tile.h"
+#include "winograd.h"
 
 namespace convnet {
 namespace {
@@ -41,6 +42,15 @@ Kernels<T> make() {
   table.relu = relu<T>;
   table.relu_backward = relu_backward<T>;
   table.axpby = axpby<T>;
+  if constexpr (sizeof(T) == 4) {
+    add_winograd_products<1, 1>(table);
+    add_winograd_products<1, 2>(table);
+    add_winograd_products<1, 3>(table);
+    add_winograd_products<1, 4>(table);
+    table.winograd_input = winograd_input;
+    table.winograd_output = winograd_output;
+    table.winograd_weights = winograd_weights;
+  }
   return table;
 }
 

@@ -26,6 +26,70 @@ struct Tile {
   bool relu;              // after everything
 };
 
+// Winograd's F(4x4, 3x3), winograd.h: tiles that lie side by side in one row of an image's tiles.
+constexpr int kWinogradPoints = 36;  // products of a tile
+struct WinogradRun {
+  std::int64_t tile;  // the first one's place in the block
+  int tiles;          // at most lanes - 1
+  int lanes;          // that may be written from `tile` on
+  // The first tile's first input, from x, and which of the 6 rows and of the columns from there are in the image
+  std::int64_t x;
+  int row_begin, row_end, column_begin, column_end;
+  // The first tile's first output, from y, and the rows (at most 4) and columns that are wanted
+  std::int64_t y;
+  int rows, columns;
+};
+
+// v[point][channel][tile] of a block's runs, in their order.
+template <class T>
+struct WinogradInput {
+  const T* x;
+  std::int64_t channels, x_plane, x_row;
+  const WinogradRun* runs;
+  std::int64_t run_count;
+  T* v;
+  std::int64_t v_point, v_channel;
+};
+
+// One tile of one point's product: m[i][j] (+)= sum over channels c of v[c·v_channel + i] · u[c·width + j] for i < rows,
+// j < width, which is vectors·lanes.
+template <class T>
+struct WinogradProduct {
+  const T* v;
+  std::int64_t v_channel;
+  const T* u;
+  std::int64_t channels;
+  T* m;
+  bool add;                  // to what m holds
+  const T* ahead;            // what is read soon, fetched on the way: ahead_step values a channel
+  std::int64_t ahead_step;
+};
+
+// y from m[point][tile][channel].
+template <class T>
+struct WinogradOutput {
+  const T* m;
+  std::int64_t m_point, m_tile;
+  const WinogradRun* runs;
+  std::int64_t run_count;
+  const T* bias;  // or null
+  bool relu;
+  std::int64_t channels;
+  T* y;
+  std::int64_t y_plane, y_row;
+};
+
+// u[point][lane] from the nine weights of `count` output channels, the other lanes zero.
+template <class T>
+struct WinogradWeights {
+  const T* weights;
+  std::int64_t k_stride;
+  const std::int64_t* source;  // of the nine, row by row
+  std::int64_t count;
+  T* u;
+  std::int64_t u_point;
+};
+
 // Where the lanes of a finished tile go. The tile's columns are positions first, first + 1, ... of a grid of `pitch`
 // columns, of which the first `columns` of each row are real; position p is y[p / pitch · y_row + p % pitch ·
 // y_column].
@@ -127,6 +191,12 @@ struct Kernels {
   void (*relu)(const T* x, std::int64_t count, T* y);
   void (*relu_backward)(const T* dy, const T* x, std::int64_t count, T* dx);
   void (*axpby)(T a, const T* x, T b, const T* y, std::int64_t count, T* z);  // z = a·x + b·y
+
+  // Null for double
+  void (*winograd_product[kMostRows + 1][kMostVectors + 1])(const WinogradProduct<T>&);
+  void (*winograd_input)(const WinogradInput<T>&);
+  void (*winograd_output)(const WinogradOutput<T>&);
+  void (*winograd_weights)(const WinogradWeights<T>&);
 };
 
 struct IsaTable {

@@ -123,6 +123,74 @@ inline void store_first(T* p, Vec<T> v, std::int64_t count) {
 #endif
 }
 
+// Lanes [begin, end) of p; the others are zero, and not read.
+inline Vec<float> load_between(const float* p, int begin, int end) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_loadu_ps(__mmask16(((1u << end) - 1) & ~((1u << begin) - 1)), p);
+#elif defined(__AVX2__)
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i wanted = _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(begin), lane), _mm256_cmpgt_epi32(_mm256_set1_epi32(end), lane));
+  return _mm256_maskload_ps(p, wanted);
+#else
+  float lanes[kLanes<float>] = {};
+  for (int i = begin; i < end; ++i) lanes[i] = p[i];
+  return load(lanes);
+#endif
+}
+
+// The lane numbers 0, 1, ... of a vector of T, to be spelled out in a shuffle.
+template <int... Lane>
+struct LaneList {};
+template <int N, int... Lane>
+struct LanesUpTo : LanesUpTo<N - 1, N - 1, Lane...> {};
+template <int... Lane>
+struct LanesUpTo<0, Lane...> {
+  using type = LaneList<Lane...>;
+};
+template <class T>
+using Lanes = typename LanesUpTo<kLanes<T>>::type;
+
+template <int First, class V, int... Lane>
+inline V every_second(V a, V b, LaneList<Lane...>) {
+  return __builtin_shufflevector(a, b, (2 * Lane + First)...);
+}
+
+// The lanes of a then b that stand at even (odd) places.
+template <class T>
+inline Vec<T> evens(Vec<T> a, Vec<T> b) {
+  return every_second<0>(a, b, Lanes<T>{});
+}
+template <class T>
+inline Vec<T> odds(Vec<T> a, Vec<T> b) {
+  return every_second<1>(a, b, Lanes<T>{});
+}
+
+// Lanes 1, 2, ... of v, then zero.
+template <class V, int... Lane>
+inline V next_lanes(V v, LaneList<Lane...>) {
+  return __builtin_shufflevector(v, V{}, (Lane + 1)...);
+}
+
+// One step of a transposition: swaps the odd blocks of D lanes of a with the even ones of b.
+template <int D, class V, int... Lane>
+inline void swap_blocks(V& a, V& b, LaneList<Lane...>) {
+  constexpr int L = sizeof...(Lane);
+  const V low = __builtin_shufflevector(a, b, (Lane & D ? L + Lane - D : Lane)...);
+  b = __builtin_shufflevector(a, b, (Lane & D ? L + Lane : Lane + D)...);
+  a = low;
+}
+
+// Rows become columns, of a square of lanes.
+template <class T, int D = 1>
+inline void transpose_square(Vec<T>* v) {
+  if constexpr (D < kLanes<T>) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes<T>; ++i)
+      if ((i & D) == 0) swap_blocks<D>(v[i], v[i + D], Lanes<T>{});
+    transpose_square<T, 2 * D>(v);
+  }
+}
+
 // Runs body(i, load, store) over [0, count) a vector at a time, the last one partial.
 template <class T, class Body>
 inline void for_vectors(std::int64_t count, Body&& body) {
@@ -144,54 +212,10 @@ inline void store_upto(T* p, Vec<T> v, std::int64_t count) {
     store_first(p, v, count);
 }
 
-// The lanes of a then b that stand at even (odd) places.
-template <class T>
-inline Vec<T> evens(Vec<T> a, Vec<T> b) {
-  if constexpr (kLanes<T> == 2)
-    return __builtin_shufflevector(a, b, 0, 2);
-  else if constexpr (kLanes<T> == 4)
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6);
-  else if constexpr (kLanes<T> == 8)
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
-  else
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-}
-
-template <class T>
-inline Vec<T> odds(Vec<T> a, Vec<T> b) {
-  if constexpr (kLanes<T> == 2)
-    return __builtin_shufflevector(a, b, 1, 3);
-  else if constexpr (kLanes<T> == 4)
-    return __builtin_shufflevector(a, b, 1, 3, 5, 7);
-  else if constexpr (kLanes<T> == 8)
-    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
-  else
-    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-}
-
 // Zero where v <= 0; NaN stays.
 template <class T>
 inline Vec<T> positive_part(Vec<T> v) {
   return v <= 0 ? Vec<T>{} : v;
-}
-
-// Lane l of the result is lane Pattern::at(l) of a followed by b.
-template <int... I>
-struct Indices {};
-template <int N, int... I>
-struct IndicesUpTo : IndicesUpTo<N - 1, N - 1, I...> {};
-template <int... I>
-struct IndicesUpTo<0, I...> {
-  using type = Indices<I...>;
-};
-
-template <class Pattern, class V, int... I>
-inline V permute(V a, V b, Indices<I...>) {
-  return __builtin_shufflevector(a, b, Pattern::at(I)...);
-}
-template <class T, class Pattern>
-inline Vec<T> permute(Vec<T> a, Vec<T> b) {
-  return permute<Pattern>(a, b, typename IndicesUpTo<kLanes<T>>::type{});
 }
 
 }  // namespace

@@ -45,6 +45,7 @@ Correlation forward(const Conv2dShape& s) {
 template <class T>
 Algorithm choose(const Correlation& p) {
   if (depthwise_serves(p)) return Algorithm::depthwise;
+  if (std::is_same_v<T, float> && winograd_serves(p) && p.c >= 32 && p.k >= 32) return Algorithm::winograd;
   return Algorithm::direct;
 }
 
