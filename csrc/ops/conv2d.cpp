@@ -115,7 +115,7 @@ void conv2d(const Conv2dShape& s, Algorithm asked, const T* x, const T* weight, 
 }
 
 template <class T>
-void conv2d_backward_input(const Conv2dShape& s, const T* dy, const T* weight, T* dx) {
+void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, const T* weight, T* dx) {
   // Input row i·stride_h + f, phase f, meets the taps r with f + pad_top - r·dilation_h a multiple of stride_h, at dy's
   // row i + that multiple: within a phase the gradient is a correlation of unit step with dy.
   Correlation p{};
@@ -145,7 +145,7 @@ void conv2d_backward_input(const Conv2dShape& s, const T* dy, const T* weight, T
             p.taps.push_back({row / s.stride_h, column / s.stride_w, r * s.k_w + q});
         }
       if (p.taps.empty()) continue;
-      pack<T>(p, Algorithm::automatic, {weight, s.c_out_group() * s.reduction(), s.taps(), s.reduction()})
+      pack<T>(p, asked, {weight, s.c_out_group() * s.reduction(), s.taps(), s.reduction()})
           ->run(dy, nullptr, false, dx + row_phase * s.w + column_phase);
     }
 }
@@ -162,7 +162,7 @@ void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
 #define CONVNET_INSTANTIATE(T)                                                                         \
   template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*); \
   template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);         \
-  template void conv2d_backward_input(const Conv2dShape&, const T*, const T*, T*);                     \
+  template void conv2d_backward_input(const Conv2dShape&, Algorithm, const T*, const T*, T*);                     \
   template void conv2d_backward_bias(const Conv2dShape&, const T*, T*);
 CONVNET_INSTANTIATE(float)
 CONVNET_INSTANTIATE(double)

@@ -110,6 +110,7 @@ def conv2d_backward(
     dilation: Pair,
     groups: int,
     needs: tuple[bool, bool, bool],
+    algorithm: str,
 ) -> tuple[Array | None, Array | None, Array | None]: ...
 def max_pool2d(
     x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, ceil_mode: bool

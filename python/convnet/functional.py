@@ -120,12 +120,14 @@ def conv2d_backward(
     *,
     needs: Needs = _ALL,
     layout: Layout = "NCHW",
+    algorithm: str = "auto",
 ) -> Gradients:
     """Gradients of `conv2d` for x, weight and bias, given dy, the gradient for y.
 
     Args:
         dy: the shape of y; x, weight and the rest as in `conv2d`.
         needs: which of (dx, dw, db) to compute.
+        algorithm: of dx, as in `conv2d` ("reference" has no backward); "direct" keeps Winograd's rounding out.
 
     Returns:
         (dx, dw, db), like x, weight and (C_out,), in the same layout; None where not needed.
@@ -140,7 +142,10 @@ def conv2d_backward(
     padding = _padding("conv2d_backward", padding, x.shape, weight.shape[2:], stride, dilation)
     if needs is not _ALL:
         needs = _settled_needs("conv2d_backward", needs)
-    gradients: Gradients = current().conv2d_backward(dy, x, weight, stride, padding, dilation, groups, needs)
+    if algorithm != "auto":
+        _check_algorithm("conv2d_backward", algorithm)
+    backward = current().conv2d_backward
+    gradients: Gradients = backward(dy, x, weight, stride, padding, dilation, groups, needs, algorithm)
     if layout == "NCHW":
         return gradients
     dx, dw, db = gradients
