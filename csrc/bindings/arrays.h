@@ -72,8 +72,7 @@ Dense<T> dense_input(const py::array& a, const char* name, const char* op, py::s
 }
 
 inline Shape4 shape4(const std::vector<std::int64_t>& shape, const char* name, const char* op) {
-  require(shape.size() == 4, op, ": ", name, " must have 4 dimensions, got shape ",
-          SizesText{shape});
+  require(shape.size() == 4, op, ": ", name, " must have 4 dimensions, got shape ", SizesText{shape});
   return {shape[0], shape[1], shape[2], shape[3]};
 }
 
@@ -87,8 +86,7 @@ inline void require_shape(const py::array& a, const std::vector<std::int64_t>& e
                           const char* op) {
   bool same = std::size_t(a.ndim()) == expected.size();
   for (std::size_t i = 0; same && i < expected.size(); ++i) same = a.shape(py::ssize_t(i)) == expected[i];
-  require(same, op, ": ", name, " has shape ", shape_text(a), ", expected ",
-          SizesText{expected});
+  require(same, op, ": ", name, " has shape ", shape_text(a), ", expected ", SizesText{expected});
 }
 
 inline std::vector<std::int64_t> as_vector(const Shape4& s) { return {s.begin(), s.end()}; }

@@ -77,7 +77,8 @@ py::tuple conv2d_backward(const py::array& dy, const py::array& x, const py::arr
     const auto xs = dense_input<T>(x, "x");
     const auto ws = dense_input<T>(weight, "weight");
     const Algorithm how = algorithm_named(algorithm.c_str());
-    require(how != Algorithm::reference, op, ": algorithm 'reference' has no backward; the naive backend is its oracle");
+    require(how != Algorithm::reference, op,
+            ": algorithm 'reference' has no backward; the naive backend is its oracle");
     py::object dx = py::none(), dw = py::none(), db = py::none();
     T *dx_data = nullptr, *dw_data = nullptr, *db_data = nullptr;
     const auto want = [](py::object& into, py::array_t<T> a) {

@@ -79,8 +79,8 @@ void depthwise(const Depthwise<T>& d) {
   if (rows == 1) Taps::template rows<1>(d, x, y);
 }
 
-// The gradients of some taps from rows of dy: sums of so many taps stay in registers while the outputs go by. Lanes past
-// the last column must not be multiplied at all, for x may be infinite there.
+// The gradients of some taps from rows of dy: sums of so many taps stay in registers while the outputs go by. Lanes
+// past the last column must not be multiplied at all, for x may be infinite there.
 template <class T, int TAPS>
 void gradient_of_taps(const DepthwiseGradient<T>& g, std::int64_t first) {
   Vec<T> sum[TAPS];

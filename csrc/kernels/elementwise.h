@@ -50,36 +50,42 @@ void pad_rows(const PaddedRows<T>& p) {
   }
 }
 
-// A square of lanes x lanes through registers; `rows` and `columns` are at most that, and what lies beyond is not touched.
-template <class T>
-inline void transpose_block(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
-                             std::int64_t y_stride) {
+// y[j][i] = x[row_offset(i) + j]: squares of lanes x lanes through registers, those at the edges partly filled.
+template <class T, class RowOffset>
+inline void transpose(const T* x, RowOffset row_offset, std::int64_t rows, std::int64_t columns, T* y,
+                      std::int64_t y_stride) {
   constexpr int L = kLanes<T>;
-  Vec<T> square[L];
-  if (rows == L && columns == L) {
+  for (std::int64_t i0 = 0; i0 < rows; i0 += L)
+    for (std::int64_t j0 = 0; j0 < columns; j0 += L) {
+      const std::int64_t height = rows - i0 < L ? rows - i0 : L, width = columns - j0 < L ? columns - j0 : L;
+      Vec<T> square[L];
+      if (height == L && width == L) {
 #pragma GCC unroll 16
-    for (int i = 0; i < L; ++i) square[i] = load(x + i * x_stride);
-    transpose_square<T>(square);
+        for (int i = 0; i < L; ++i) square[i] = load(x + row_offset(i0 + i) + j0);
+        transpose_square<T>(square);
 #pragma GCC unroll 16
-    for (int i = 0; i < L; ++i) store(y + i * y_stride, square[i]);
-  } else {
+        for (int j = 0; j < L; ++j) store(y + (j0 + j) * y_stride + i0, square[j]);
+      } else {
 #pragma GCC unroll 16
-    for (int i = 0; i < L; ++i) square[i] = i < rows ? load_upto(x + i * x_stride, columns) : Vec<T>{};
-    transpose_square<T>(square);
+        for (int i = 0; i < L; ++i) square[i] = i < height ? load_upto(x + row_offset(i0 + i) + j0, width) : Vec<T>{};
+        transpose_square<T>(square);
 #pragma GCC unroll 16
-    for (int i = 0; i < L; ++i)
-      if (i < columns) store_upto(y + i * y_stride, square[i], rows);
-  }
+        for (int j = 0; j < L; ++j)
+          if (j < width) store_upto(y + (j0 + j) * y_stride + i0, square[j], height);
+      }
+    }
 }
 
 template <class T>
 void transpose(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
                std::int64_t y_stride) {
-  constexpr std::int64_t L = kLanes<T>;
-  for (std::int64_t i = 0; i < rows; i += L)
-    for (std::int64_t j = 0; j < columns; j += L)
-      transpose_block(x + i * x_stride + j, x_stride, rows - i < L ? rows - i : L, columns - j < L ? columns - j : L,
-                       y + j * y_stride + i, y_stride);
+  transpose(x, [=](std::int64_t i) { return i * x_stride; }, rows, columns, y, y_stride);
+}
+
+template <class T>
+void transpose_rows(const T* x, const std::int64_t* row_offset, std::int64_t rows, std::int64_t columns, T* y,
+                    std::int64_t y_stride) {
+  transpose(x, [=](std::int64_t i) { return row_offset[i]; }, rows, columns, y, y_stride);
 }
 
 template <class T>

@@ -38,6 +38,7 @@ Kernels<T> make() {
   table.average_pool = average_pool<T>;
   table.gather_rows = gather_rows<T>;
   table.transpose = transpose<T>;
+  table.transpose_rows = transpose_rows<T>;
   table.sum = sum<T>;
   table.relu = relu<T>;
   table.relu_backward = relu_backward<T>;

@@ -51,8 +51,8 @@ struct WinogradInput {
   std::int64_t v_point, v_channel;
 };
 
-// One tile of one point's product: m[i][j] (+)= sum over channels c of v[c·v_channel + i] · u[c·width + j] for i < rows,
-// j < width, which is vectors·lanes.
+// One tile of one point's product: m[i][j] (+)= sum over channels c of v[c·v_channel + i] · u[c·width + j] for i <
+// rows, j < width, which is vectors·lanes.
 template <class T>
 struct WinogradProduct {
   const T* v;
@@ -60,8 +60,8 @@ struct WinogradProduct {
   const T* u;
   std::int64_t channels;
   T* m;
-  bool add;                  // to what m holds
-  const T* ahead;            // what is read soon, fetched on the way: ahead_step values a channel
+  bool add;        // to what m holds
+  const T* ahead;  // what is read soon, fetched on the way: ahead_step values a channel
   std::int64_t ahead_step;
 };
 
@@ -115,8 +115,9 @@ struct PaddedRows {
   std::int64_t y_stride;
 };
 
-// Rows of outputs of one plane under one filter: y[i][j] = bias + sum over taps t of weight[t] · x[i·x_row + tap_offset[t] + j]
-// for i < rows, j < columns. x is read to whole vectors of columns. Terms are added in this order, the bias last.
+// Rows of outputs of one plane under one filter: y[i][j] = bias + sum over taps t of weight[t] · x[i·x_row +
+// tap_offset[t] + j] for i < rows, j < columns. x is read to whole vectors of columns. Terms are added in this order,
+// the bias last.
 template <class T>
 struct Depthwise {
   const T* x;
@@ -131,8 +132,8 @@ struct Depthwise {
   std::int64_t y_row, y_column;
 };
 
-// The adjoint for the weights: sum[t][lane] += sum over i, j of dy[i·dy_row + j] · x[i·x_row + tap_offset[t] + j], the columns j
-// of one lane in one sum.
+// The adjoint for the weights: sum[t][lane] += sum over i, j of dy[i·dy_row + j] · x[i·x_row + tap_offset[t] + j], the
+// columns j of one lane in one sum.
 template <class T>
 struct DepthwiseGradient {
   const T* x;
@@ -145,7 +146,8 @@ struct DepthwiseGradient {
   T* sum;
 };
 
-// Taps that share their loads between output rows: a grid of so many rows and columns, the outputs a step of so many rows apart.
+// Taps that share their loads between output rows: a grid of so many rows and columns, the outputs a step of so many
+// rows apart.
 enum class DepthwiseTaps { any, grid3x3, grid3x3_step2, grid5x5, grid5x5_step2, count };
 
 // Rows of pooled outputs of one plane: the window of output (i, j) is x[i·x_row + tap_offset[t] + j] for its taps t.
@@ -161,8 +163,8 @@ struct Pool {
   std::int64_t y_row;
   // Of averages: y[i][j] is the sum over row_count[i] · column_count[j].
   const T *row_count, *column_count;
-  // Of maxima: indices[i·y_row + j] = origin + i·row_place + j·column_place + tap_place[t] for the first tap t that is the
-  // maximum; may be null.
+  // Of maxima: indices[i·y_row + j] = origin + i·row_place + j·column_place + tap_place[t] for the first tap t that is
+  // the maximum; may be null.
   std::int64_t* indices;
   std::int64_t origin, row_place, column_place;
   const std::int64_t* tap_place;
@@ -187,6 +189,9 @@ struct Kernels {
   // y[j][i] = x[i][j] for i < rows, j < columns
   void (*transpose)(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
                     std::int64_t y_stride);
+  // y[j][i] = x[row_offset[i] + j]
+  void (*transpose_rows)(const T* x, const std::int64_t* row_offset, std::int64_t rows, std::int64_t columns, T* y,
+                         std::int64_t y_stride);
   T (*sum)(const T* x, std::int64_t count);
   void (*relu)(const T* x, std::int64_t count, T* y);
   void (*relu_backward)(const T* dy, const T* x, std::int64_t count, T* dx);

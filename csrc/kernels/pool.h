@@ -27,7 +27,8 @@ inline void store_wide(std::int64_t* to, IntVec<T> v, std::int64_t add, std::int
       const std::int64_t n = count - h * kLanes<double>;
       if (n <= 0) break;
       const IntVec<double> wide = __builtin_convertvector(half[h], IntVec<double>) + add;
-      store_upto<Bits>(reinterpret_cast<Bits*>(to) + h * kLanes<double>, reinterpret_cast<Vec<double>>(wide), n < kLanes<double> ? n : kLanes<double>);
+      store_upto<Bits>(reinterpret_cast<Bits*>(to) + h * kLanes<double>, reinterpret_cast<Vec<double>>(wide),
+                       n < kLanes<double> ? n : kLanes<double>);
     }
   } else {
     store_upto<double>(reinterpret_cast<double*>(to), reinterpret_cast<Vec<double>>(v + add), count);
@@ -64,7 +65,8 @@ inline IntVec<T> max_pool_rows(const Pool<T>& p, const T* x, std::int64_t row) {
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
       ordinary &= (best[r] > lowest) | ~real;
-      store_wide<T>(p.indices + (row + r) * p.y_row + i, place[r] + lanes, p.origin + (row + r) * p.row_place + i * p.column_place, n);
+      store_wide<T>(p.indices + (row + r) * p.y_row + i, place[r] + lanes,
+                    p.origin + (row + r) * p.row_place + i * p.column_place, n);
     }
   });
   return ordinary;

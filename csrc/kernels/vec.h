@@ -129,7 +129,8 @@ inline Vec<float> load_between(const float* p, int begin, int end) {
   return _mm512_maskz_loadu_ps(__mmask16(((1u << end) - 1) & ~((1u << begin) - 1)), p);
 #elif defined(__AVX2__)
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  const __m256i wanted = _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(begin), lane), _mm256_cmpgt_epi32(_mm256_set1_epi32(end), lane));
+  const __m256i wanted = _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(begin), lane),
+                                             _mm256_cmpgt_epi32(_mm256_set1_epi32(end), lane));
   return _mm256_maskload_ps(p, wanted);
 #else
   float lanes[kLanes<float>] = {};

@@ -59,8 +59,10 @@ inline void winograd_input_run(const WinogradInput<float>& t, const WinogradRun&
 #pragma GCC unroll 6
   for (int i = 0; i < 6; ++i, v += 6 * t.v_point) {
     const Lanes<float> lanes;
-    const Vec<float> even0 = every_second<0>(down[i][0], down[i][1], lanes), even1 = every_second<0>(down[i][2], down[i][3], lanes);
-    const Vec<float> odd0 = every_second<1>(down[i][0], down[i][1], lanes), odd1 = every_second<1>(down[i][2], down[i][3], lanes);
+    const Vec<float> even0 = every_second<0>(down[i][0], down[i][1], lanes),
+                     even1 = every_second<0>(down[i][2], down[i][3], lanes);
+    const Vec<float> odd0 = every_second<1>(down[i][0], down[i][1], lanes),
+                     odd1 = every_second<1>(down[i][2], down[i][3], lanes);
     Vec<float> d[6], points[6];
     d[0] = every_second<0>(even0, even1, lanes);
     d[1] = every_second<0>(odd0, odd1, lanes);

@@ -12,33 +12,14 @@
 namespace convnet {
 namespace {
 
-// Forward as a correlation: one tap for each kernel element. A 1x1 kernel that reads the image as it lies needs no
-// rows: the plane is one long row.
-Correlation forward(const Conv2dShape& s) {
-  Correlation p{};
-  p.images = s.n;
-  p.groups = s.groups;
-  p.c = s.c_in_group();
-  p.k = s.c_out_group();
-  p.in_h = s.h;
-  p.in_w = s.w;
-  p.out_h = s.o_h;
-  p.out_w = s.o_w;
-  p.step_h = s.stride_h;
-  p.step_w = s.stride_w;
-  for (std::int64_t r = 0; r < s.k_h; ++r)
-    for (std::int64_t q = 0; q < s.k_w; ++q)
-      p.taps.push_back({r * s.dilation_h - s.pad_top, q * s.dilation_w - s.pad_left, r * s.k_w + q});
-  const bool no_padding = s.pad_top == 0 && s.pad_bottom == 0 && s.pad_left == 0 && s.pad_right == 0;
-  if (s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && no_padding) {
-    p.in_w = p.out_w = s.h * s.w;
-    p.in_h = p.out_h = 1;
-  }
-  p.y_image = s.c_out * s.out_plane();
-  p.y_plane = s.out_plane();
-  p.y_row = p.out_w;
-  p.y_column = 1;
-  return p;
+// A single tap that reads the image as it lies needs no rows: the plane is one long row.
+void flatten(Correlation& p) {
+  const bool as_it_lies = p.taps.size() == 1 && p.taps[0].row == 0 && p.taps[0].column == 0 && p.step_h == 1 &&
+                          p.step_w == 1 && p.in_h == p.out_h && p.in_w == p.out_w && p.y_column == 1 &&
+                          p.y_row == p.out_w;
+  if (!as_it_lies) return;
+  p.in_w = p.out_w = p.in_h * p.in_w;
+  p.in_h = p.out_h = 1;
 }
 
 // The algorithm for a correlation, from one image's geometry alone: never from the batch or the threads.
@@ -91,8 +72,6 @@ constexpr struct {
 
 }  // namespace
 
-Correlation forward_correlation(const Conv2dShape& s) { return forward(s); }
-
 Algorithm algorithm_named(const char* name) {
   for (const auto& entry : kNames)
     if (std::strcmp(entry.name, name) == 0) return entry.algorithm;
@@ -102,11 +81,35 @@ Algorithm algorithm_named(const char* name) {
 
 const char* algorithm_name(Algorithm algorithm) { return kNames[int(algorithm)].name; }
 
+Correlation forward_correlation(const Conv2dShape& s) {
+  Correlation p{};
+  p.images = s.n;
+  p.groups = s.groups;
+  p.c = s.c_in_group();
+  p.k = s.c_out_group();
+  p.in_h = s.h;
+  p.in_w = s.w;
+  p.out_h = s.o_h;
+  p.out_w = s.o_w;
+  p.step_h = s.stride_h;
+  p.step_w = s.stride_w;
+  for (std::int64_t r = 0; r < s.k_h; ++r)
+    for (std::int64_t q = 0; q < s.k_w; ++q)
+      p.taps.push_back({r * s.dilation_h - s.pad_top, q * s.dilation_w - s.pad_left, r * s.k_w + q});
+  p.y_image = s.c_out * s.out_plane();
+  p.y_plane = s.out_plane();
+  p.y_row = s.o_w;
+  p.y_column = 1;
+  return p;
+}
+
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape& s, Algorithm asked, const T* weight) {
   // Without terms there is nothing to pack: the definition gives the bias.
   if (asked == Algorithm::reference || s.reduction() == 0) return std::make_unique<Reference<T>>(s, weight);
-  return pack<T>(forward(s), asked, {weight, s.c_out_group() * s.reduction(), s.reduction(), s.taps()});
+  Correlation p = forward_correlation(s);
+  flatten(p);
+  return pack<T>(p, asked, {weight, s.c_out_group() * s.reduction(), s.reduction(), s.taps()});
 }
 
 template <class T>
@@ -145,6 +148,7 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
             p.taps.push_back({row / s.stride_h, column / s.stride_w, r * s.k_w + q});
         }
       if (p.taps.empty()) continue;
+      flatten(p);
       pack<T>(p, asked, {weight, s.c_out_group() * s.reduction(), s.taps(), s.reduction()})
           ->run(dy, nullptr, false, dx + row_phase * s.w + column_phase);
     }
@@ -162,7 +166,7 @@ void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
 #define CONVNET_INSTANTIATE(T)                                                                         \
   template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*); \
   template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);         \
-  template void conv2d_backward_input(const Conv2dShape&, Algorithm, const T*, const T*, T*);                     \
+  template void conv2d_backward_input(const Conv2dShape&, Algorithm, const T*, const T*, T*);          \
   template void conv2d_backward_bias(const Conv2dShape&, const T*, T*);
 CONVNET_INSTANTIATE(float)
 CONVNET_INSTANTIATE(double)

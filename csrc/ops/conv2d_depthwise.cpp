@@ -1,5 +1,6 @@
 // Depthwise: one input channel a group, so each output plane is one input plane under one filter, and memory sets the
-// pace. The input comes in strips in which each tap is a plain offset (strip.h); a vector holds columns of one output row.
+// pace. The input comes in strips in which each tap is a plain offset (strip.h); a vector holds columns of one output
+// row.
 #include <algorithm>
 #include <cmath>
 
@@ -68,16 +69,18 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
     for_strips(p_, layout_, x, T(0), p_.macs(), [&](const T* strip, const StripPlace& at) {
       for (std::int64_t k = 0; k < p_.k; ++k) {
         const std::int64_t channel = at.plane % p_.groups * p_.k + k;
-        T* const to = y + at.plane / p_.groups * p_.y_image + channel * p_.y_plane + at.row * p_.y_row + at.column * p_.y_column;
+        T* const to =
+            y + at.plane / p_.groups * p_.y_image + channel * p_.y_plane + at.row * p_.y_row + at.column * p_.y_column;
         kernels<T>().depthwise[int(kind_)]({strip, p_.step_h * layout_.pitch, p_.reduction(), layout_.tap_offset.data(),
-                                            weight_.data() + channel * p_.reduction(), bias ? bias[channel] : T(0), relu, at.rows,
-                                            at.columns, to, p_.y_row, p_.y_column});
+                                            weight_.data() + channel * p_.reduction(), bias ? bias[channel] : T(0),
+                                            relu, at.rows, at.columns, to, p_.y_row, p_.y_column});
       }
     });
     for (const std::int64_t channel : infinite_)
       for (std::int64_t n = 0; n < p_.images; ++n)
-        correlate_plainly(p_, x + (n * p_.groups + channel / p_.k) * p_.in_h * p_.in_w, weight_.data() + channel * p_.reduction(),
-                          bias ? bias[channel] : T(0), relu, y + n * p_.y_image + channel * p_.y_plane);
+        correlate_plainly(p_, x + (n * p_.groups + channel / p_.k) * p_.in_h * p_.in_w,
+                          weight_.data() + channel * p_.reduction(), bias ? bias[channel] : T(0), relu,
+                          y + n * p_.y_image + channel * p_.y_plane);
   }
 
  private:
@@ -120,13 +123,14 @@ void depthwise_weight_gradient(const Correlation& p, const T* dy, const T* x, T*
       for (std::int64_t k = 0; k < p.k; ++k)
         kernels<T>().depthwise_gradient[int(kind)](
             {strip, p.step_h * s.pitch, taps, s.tap_offset.data(),
-             dy + at.plane / p.groups * p.y_image + (group * p.k + k) * p.y_plane + at.row * p.y_row + at.column, p.y_row, at.rows,
-             at.columns, sum + k * taps * lanes});
+             dy + at.plane / p.groups * p.y_image + (group * p.k + k) * p.y_plane + at.row * p.y_row + at.column,
+             p.y_row, at.rows, at.columns, sum + k * taps * lanes});
     }
   });
   parallel_for(p.groups, double(p.groups * slices * sums), [&](std::int64_t group) {
     T* const sum = partial.data() + group * slices * sums;
-    for (std::int64_t slice = 1; slice < slices; ++slice) kernels<T>().axpby(T(1), sum, T(1), sum + slice * sums, sums, sum);
+    for (std::int64_t slice = 1; slice < slices; ++slice)
+      kernels<T>().axpby(T(1), sum, T(1), sum + slice * sums, sums, sum);
     for (std::int64_t i = 0; i < p.k * taps; ++i) {
       T* const lane = sum + i * lanes;
       for (std::int64_t half = lanes / 2; half > 0; half /= 2)

@@ -15,9 +15,10 @@
 namespace convnet {
 namespace {
 
-constexpr std::int64_t kOutputs = 4;             // a tile's, along an axis
-constexpr std::int64_t kInputBytes = 1 << 20;    // of the second-level cache, for a block's transformed input
-constexpr std::int64_t kFewTiles = 12, kManyTiles = 112;  // a block's, where that allows them: the weights are read once a block
+constexpr std::int64_t kOutputs = 4;           // a tile's, along an axis
+constexpr std::int64_t kInputBytes = 1 << 20;  // of the second-level cache, for a block's transformed input
+constexpr std::int64_t kFewTiles = 12,
+                       kManyTiles = 112;         // a block's, where that allows them: the weights are read once a block
 constexpr std::int64_t kChunkVectors = 2;        // of output channels
 constexpr std::int64_t kTermsInRegisters = 512;  // summed before they meet the earlier ones: bounds the rounding error
 
@@ -27,9 +28,11 @@ std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 std::vector<Tap> grid_of(const Correlation& p) {
   std::vector<Tap> grid = p.taps;
   if (grid.size() != 9) return {};
-  std::sort(grid.begin(), grid.end(), [](const Tap& a, const Tap& b) { return a.row != b.row ? a.row < b.row : a.column < b.column; });
+  std::sort(grid.begin(), grid.end(),
+            [](const Tap& a, const Tap& b) { return a.row != b.row ? a.row < b.row : a.column < b.column; });
   for (std::size_t i = 0; i < 9; ++i)
-    if (grid[i].row != grid[0].row + std::int64_t(i / 3) || grid[i].column != grid[0].column + std::int64_t(i % 3)) return {};
+    if (grid[i].row != grid[0].row + std::int64_t(i / 3) || grid[i].column != grid[0].column + std::int64_t(i % 3))
+      return {};
   return grid;
 }
 
@@ -71,7 +74,12 @@ class Winograd final : public PackedCorrelation<float> {
 
   void run(const float* x, const float* bias, bool relu, float* y) const override {
     const Blocking blocking = choose_blocking(problem_, num_threads());
-    const Call call{x, bias, relu, y, blocking, problem_.c * blocking.most_tiles() + lanes_,
+    const Call call{x,
+                    bias,
+                    relu,
+                    y,
+                    blocking,
+                    problem_.c * blocking.most_tiles() + lanes_,
                     (blocking.most_tiles() * kChunkVectors + 1) * lanes_};
     const std::int64_t v_size = call.v_point * kWinogradPoints + lanes_, m_size = call.m_point * kWinogradPoints;
     if (!blocking.together) {
@@ -116,17 +124,19 @@ class Winograd final : public PackedCorrelation<float> {
     std::int64_t source[9];
     for (std::size_t i = 0; i < 9; ++i) source[i] = grid_[i].source;
     const std::int64_t per_vector = kWinogradPoints * problem_.c * lanes_;
-    parallel_for(problem_.groups * chunks_, double(problem_.groups * problem_.k * problem_.c * 100), [&](std::int64_t unit) {
-      const std::int64_t group = unit / chunks_, chunk = unit % chunks_;
-      const std::int64_t begin = chunk_begin(chunk), end = chunk_begin(chunk + 1), width = (end - begin) * lanes_;
-      float* const out = packed_.data() + (group * vectors_ + begin) * per_vector;
-      for (std::int64_t c = 0; c < problem_.c; ++c)
-        for (std::int64_t vector = begin; vector < end; ++vector)
-          kernels<float>().winograd_weights(
-              {weights.data + group * weights.group_stride + vector * lanes_ * weights.k_stride + c * weights.c_stride, weights.k_stride,
-               source, std::min<std::int64_t>(lanes_, problem_.k - vector * lanes_), out + c * width + (vector - begin) * lanes_,
-               problem_.c * width});
-    });
+    parallel_for(
+        problem_.groups * chunks_, double(problem_.groups * problem_.k * problem_.c * 100), [&](std::int64_t unit) {
+          const std::int64_t group = unit / chunks_, chunk = unit % chunks_;
+          const std::int64_t begin = chunk_begin(chunk), end = chunk_begin(chunk + 1), width = (end - begin) * lanes_;
+          float* const out = packed_.data() + (group * vectors_ + begin) * per_vector;
+          for (std::int64_t c = 0; c < problem_.c; ++c)
+            for (std::int64_t vector = begin; vector < end; ++vector)
+              kernels<float>().winograd_weights({weights.data + group * weights.group_stride +
+                                                     vector * lanes_ * weights.k_stride + c * weights.c_stride,
+                                                 weights.k_stride, source,
+                                                 std::min<std::int64_t>(lanes_, problem_.k - vector * lanes_),
+                                                 out + c * width + (vector - begin) * lanes_, problem_.c * width});
+        });
   }
 
   // Cuts a block into runs; the offsets in x and y are from the group's first plane of the first image.
@@ -161,11 +171,13 @@ class Winograd final : public PackedCorrelation<float> {
                        std::int64_t c_end, float* v) const {
     const Correlation& p = problem_;
     const std::int64_t tiles = runs.back().tile + runs.back().tiles;
-    kernels<float>().winograd_input({call.x + (group * p.c + c_begin) * p.in_h * p.in_w, c_end - c_begin, p.in_h * p.in_w, p.in_w,
-                                     runs.data(), std::int64_t(runs.size()), v + c_begin * tiles, call.v_point, tiles});
+    kernels<float>().winograd_input({call.x + (group * p.c + c_begin) * p.in_h * p.in_w, c_end - c_begin,
+                                     p.in_h * p.in_w, p.in_w, runs.data(), std::int64_t(runs.size()),
+                                     v + c_begin * tiles, call.v_point, tiles});
   }
 
-  void multiply_chunk(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, std::int64_t chunk, const float* v, float* m) const {
+  void multiply_chunk(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, std::int64_t chunk,
+                      const float* v, float* m) const {
     const Kernels<float>& kernel = kernels<float>();
     const Correlation& p = problem_;
     const std::int64_t tiles = runs.back().tile + runs.back().tiles;
@@ -184,8 +196,9 @@ class Winograd final : public PackedCorrelation<float> {
         u += channels * width;
       }
     const std::int64_t k = group * p.k + begin * lanes_;
-    kernel.winograd_output({m, call.m_point, width, runs.data(), std::int64_t(runs.size()), call.bias ? call.bias + k : nullptr, call.relu,
-                            std::min(width, p.k - begin * lanes_), call.y + k * p.y_plane, p.y_plane, p.y_row});
+    kernel.winograd_output({m, call.m_point, width, runs.data(), std::int64_t(runs.size()),
+                            call.bias ? call.bias + k : nullptr, call.relu, std::min(width, p.k - begin * lanes_),
+                            call.y + k * p.y_plane, p.y_plane, p.y_row});
   }
 
   Correlation problem_;
@@ -196,7 +209,9 @@ class Winograd final : public PackedCorrelation<float> {
 
 }  // namespace
 
-bool winograd_serves(const Correlation& p) { return p.step_h == 1 && p.step_w == 1 && p.y_column == 1 && !grid_of(p).empty(); }
+bool winograd_serves(const Correlation& p) {
+  return p.step_h == 1 && p.step_w == 1 && p.y_column == 1 && !grid_of(p).empty();
+}
 
 std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights) {
   return std::make_unique<Winograd>(problem, weights);

@@ -5,6 +5,7 @@
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
+#include "division.h"
 
 namespace convnet {
 namespace {
@@ -13,8 +14,6 @@ constexpr std::int64_t kTerms = 384;    // of the sum, taken from a block of b a
 constexpr std::int64_t kColumns = 384;  // of b, in such a block: together 576 KB of the second-level cache in float32
 
 constexpr std::int64_t kPanelsAsItLies = 8;
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // `count` rows of a from `first`, terms outermost: packed[p·count + i]
 template <class T>
@@ -116,8 +115,7 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix<T>& a, co
 template <class T>
 void dense(std::int64_t m, std::int64_t in, std::int64_t out, const T* x, const T* weight, const T* bias, bool relu,
            T* y) {
-  if (bias)
-    kernels<T>().gather_rows(bias, 0, m, out, 1, y, out);
+  if (bias) kernels<T>().gather_rows(bias, 0, m, out, 1, y, out);
   gemm<T>(m, out, in, {x, in, 1}, {weight, out, 1}, bias != nullptr, relu, y);
 }
 

@@ -20,8 +20,8 @@ struct Span {
   std::int64_t inside, padded;  // taps on the input; taps on the padded extent
 };
 
-std::vector<Span> spans(std::int64_t out, std::int64_t in, std::int64_t kernel, std::int64_t stride, std::int64_t pad_before,
-                        std::int64_t pad_after, std::int64_t dilation) {
+std::vector<Span> spans(std::int64_t out, std::int64_t in, std::int64_t kernel, std::int64_t stride,
+                        std::int64_t pad_before, std::int64_t pad_after, std::int64_t dilation) {
   std::vector<Span> result;
   for (std::int64_t o = 0; o < out; ++o) {
     const std::int64_t start = o * stride - pad_before;
@@ -51,12 +51,14 @@ Correlation windows_as_taps(const Pool2dShape& s) {
   p.out_w = s.o_w;
   p.step_h = s.stride_h;
   p.step_w = s.stride_w;
-  // Without taps where the strips would not do: windows far larger than the plane, planes whose positions do not fit a lane.
+  // Without taps where the strips would not do: windows far larger than the plane, planes whose positions do not fit a
+  // lane.
   constexpr std::int64_t most_taps = 1 << 14;
   if (s.k_h > most_taps || s.k_w > most_taps || s.k_h * s.k_w > most_taps || s.in_plane() > INT32_MAX) return p;
   for (std::int64_t r = 0; r < s.k_h; ++r)
     for (std::int64_t q = 0; q < s.k_w; ++q)
-      p.taps.push_back({r * s.dilation_h - s.pad_top, q * s.dilation_w - s.pad_left, r * s.dilation_h * s.w + q * s.dilation_w});
+      p.taps.push_back(
+          {r * s.dilation_h - s.pad_top, q * s.dilation_w - s.pad_left, r * s.dilation_h * s.w + q * s.dilation_w});
   return p;
 }
 
@@ -64,7 +66,8 @@ Correlation windows_as_taps(const Pool2dShape& s) {
 template <class Tap>
 void for_taps(const Pool2dShape& s, const Span& rows, const Span& columns, Tap&& tap) {
   for (std::int64_t r = 0, row = rows.start; r < rows.inside; ++r, row += s.dilation_h)
-    for (std::int64_t q = 0, column = columns.start; q < columns.inside; ++q, column += s.dilation_w) tap(row * s.w + column);
+    for (std::int64_t q = 0, column = columns.start; q < columns.inside; ++q, column += s.dilation_w)
+      tap(row * s.w + column);
 }
 
 // The definition, for one output.
@@ -152,8 +155,8 @@ void max_pool2d_backward(const Pool2dShape& s, const T* dy, const std::int64_t* 
     T* to = dx + plane * s.in_plane();
     std::fill_n(to, s.in_plane(), T(0));
     for (std::int64_t i = plane * s.out_plane(); i < (plane + 1) * s.out_plane(); ++i) {
-      require(std::uint64_t(indices[i]) < in_plane, "max_pool2d_backward: index ", indices[i], " is outside its plane of ", s.h, " x ",
-              s.w, " elements");
+      require(std::uint64_t(indices[i]) < in_plane, "max_pool2d_backward: index ", indices[i],
+              " is outside its plane of ", s.h, " x ", s.w, " elements");
       to[indices[i]] += dy[i];
     }
   });
@@ -163,9 +166,10 @@ template <class T>
 void avg_pool2d(const Pool2dShape& s, bool count_include_pad, const T* x, T* y) {
   if (s.planes() == 0) return;
   const Windows windows(s);
-  const std::vector<T> row_count = counts<T>(windows.rows, count_include_pad), column_count = counts<T>(windows.columns, count_include_pad);
-  if (s.k_h == s.h && s.k_w == s.w && s.dilation_h == 1 && s.dilation_w == 1 && s.out_plane() == 1 && windows.rows[0].inside == s.h &&
-      windows.columns[0].inside == s.w) {  // the whole plane
+  const std::vector<T> row_count = counts<T>(windows.rows, count_include_pad),
+                       column_count = counts<T>(windows.columns, count_include_pad);
+  if (s.k_h == s.h && s.k_w == s.w && s.dilation_h == 1 && s.dilation_w == 1 && s.out_plane() == 1 &&
+      windows.rows[0].inside == s.h && windows.columns[0].inside == s.w) {  // the whole plane
     parallel_for(s.planes(), work(s), [&](std::int64_t plane) {
       y[plane] = kernels<T>().sum(x + plane * s.in_plane(), s.in_plane()) / (row_count[0] * column_count[0]);
     });
@@ -175,7 +179,8 @@ void avg_pool2d(const Pool2dShape& s, bool count_include_pad, const T* x, T* y) 
   if (p.taps.empty() || !strips_serve(p)) {
     for_outputs(s, [&](std::int64_t plane, std::size_t i, std::size_t j, std::int64_t out) {
       T sum = 0;
-      for_taps(s, windows.rows[i], windows.columns[j], [&](std::int64_t place) { sum += x[plane * s.in_plane() + place]; });
+      for_taps(s, windows.rows[i], windows.columns[j],
+               [&](std::int64_t place) { sum += x[plane * s.in_plane() + place]; });
       y[out] = sum / (row_count[i] * column_count[j]);
     });
     return;
@@ -200,7 +205,8 @@ void avg_pool2d(const Pool2dShape& s, bool count_include_pad, const T* x, T* y) 
 template <class T>
 void avg_pool2d_backward(const Pool2dShape& s, bool count_include_pad, const T* dy, T* dx) {
   const Windows windows(s);
-  const std::vector<T> row_count = counts<T>(windows.rows, count_include_pad), column_count = counts<T>(windows.columns, count_include_pad);
+  const std::vector<T> row_count = counts<T>(windows.rows, count_include_pad),
+                       column_count = counts<T>(windows.columns, count_include_pad);
   parallel_for(s.planes(), work(s), [&](std::int64_t plane) {
     T* const shares = thread_workspace<T>(std::size_t(s.w));  // of one output row, by input column
     T* const to = dx + plane * s.in_plane();
@@ -211,7 +217,8 @@ void avg_pool2d_backward(const Pool2dShape& s, bool count_include_pad, const T* 
       for (std::int64_t j = 0; j < s.o_w; ++j) {
         const Span& span = windows.columns[std::size_t(j)];
         const T share = from[j] / (row_count[std::size_t(i)] * column_count[std::size_t(j)]);
-        for (std::int64_t q = 0, column = span.start; q < span.inside; ++q, column += s.dilation_w) shares[column] += share;
+        for (std::int64_t q = 0, column = span.start; q < span.inside; ++q, column += s.dilation_w)
+          shares[column] += share;
       }
       const Span& span = windows.rows[std::size_t(i)];
       for (std::int64_t r = 0, row = span.start; r < span.inside; ++r, row += s.dilation_h)
@@ -220,10 +227,10 @@ void avg_pool2d_backward(const Pool2dShape& s, bool count_include_pad, const T* 
   });
 }
 
-#define CONVNET_INSTANTIATE(T)                                                                   \
-  template void max_pool2d(const Pool2dShape&, const T*, T*, std::int64_t*);                     \
-  template void max_pool2d_backward(const Pool2dShape&, const T*, const std::int64_t*, T*);      \
-  template void avg_pool2d(const Pool2dShape&, bool, const T*, T*);                              \
+#define CONVNET_INSTANTIATE(T)                                                              \
+  template void max_pool2d(const Pool2dShape&, const T*, T*, std::int64_t*);                \
+  template void max_pool2d_backward(const Pool2dShape&, const T*, const std::int64_t*, T*); \
+  template void avg_pool2d(const Pool2dShape&, bool, const T*, T*);                         \
   template void avg_pool2d_backward(const Pool2dShape&, bool, const T*, T*);
 CONVNET_INSTANTIATE(float)
 CONVNET_INSTANTIATE(double)

@@ -10,15 +10,13 @@
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
 #include "correlation.h"
+#include "division.h"
 
 namespace convnet {
 
 constexpr std::int64_t kStripBytes = 24 << 10;   // of the first-level cache, for one strip
 constexpr std::int64_t kStripColumns = 1024;     // of outputs, at most
 constexpr std::int64_t kUnitOutputs = 16 << 10;  // small planes are handed to threads several at a time
-
-inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-inline std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
 // Which outputs a strip serves.
 struct StripPlace {
@@ -37,9 +35,12 @@ struct StripLayout {
   std::vector<std::int64_t> phases;
   std::vector<std::int64_t> tap_offset;
 
-  std::int64_t strips(const Correlation& p) const { return ceil_div(p.out_h, block_h) * ceil_div(p.out_w, block_w); }  // of a plane
+  std::int64_t strips(const Correlation& p) const {
+    return ceil_div(p.out_h, block_h) * ceil_div(p.out_w, block_w);
+  }  // of a plane
   StripPlace place(const Correlation& p, std::int64_t plane, std::int64_t strip) const {
-    const std::int64_t across = ceil_div(p.out_w, block_w), row = strip / across * block_h, column = strip % across * block_w;
+    const std::int64_t across = ceil_div(p.out_w, block_w), row = strip / across * block_h,
+                       column = strip % across * block_w;
     return {plane, row, column, std::min(block_h, p.out_h - row), std::min(block_w, p.out_w - column)};
   }
 };
@@ -54,7 +55,8 @@ inline bool strips_serve(const Correlation& p) {
     columns[0] = std::min(columns[0], tap.column);
     columns[1] = std::max(columns[1], tap.column);
   }
-  const std::int64_t width = std::min(p.out_w, kStripColumns) * std::min<std::int64_t>(p.step_w, std::int64_t(p.taps.size()));
+  const std::int64_t width =
+      std::min(p.out_w, kStripColumns) * std::min<std::int64_t>(p.step_w, std::int64_t(p.taps.size()));
   return double(rows[1] - rows[0] + 1) * double(columns[1] - columns[0] + 1 + width) <= most;
 }
 
@@ -80,7 +82,8 @@ StripLayout lay_out_strips(const Correlation& p) {
   s.pitch = s.run * std::int64_t(s.phases.size());
   for (const Tap& tap : p.taps) {
     const std::int64_t column = floor_div(tap.column, p.step_w);
-    const std::int64_t phase = std::find(s.phases.begin(), s.phases.end(), tap.column - column * p.step_w) - s.phases.begin();
+    const std::int64_t phase =
+        std::find(s.phases.begin(), s.phases.end(), tap.column - column * p.step_w) - s.phases.begin();
     s.tap_offset.push_back((tap.row - s.first_row) * s.pitch + phase * s.run + column - s.first_column);
   }
   const std::int64_t extent = last_row - s.first_row + 1;
@@ -93,12 +96,14 @@ StripLayout lay_out_strips(const Correlation& p) {
 
 // Copies what the outputs at `at` read. `padded_for`, -1 at first, is the column whose padding the strip holds.
 template <class T>
-void fill_strip(const Correlation& p, const StripLayout& s, const T* x, const StripPlace& at, T padding, std::int64_t& padded_for, T* out) {
+void fill_strip(const Correlation& p, const StripLayout& s, const T* x, const StripPlace& at, T padding,
+                std::int64_t& padded_for, T* out) {
   if (padded_for != at.column) std::fill_n(out, s.rows * s.pitch, padding);
   padded_for = at.column;
   const T* const plane = x + at.plane * p.in_h * p.in_w;
   const std::int64_t rows = s.rows - (s.block_h - at.rows) * p.step_h, first = at.row * p.step_h + s.first_row;
-  const std::int64_t begin = std::clamp<std::int64_t>(-first, 0, rows), end = std::clamp<std::int64_t>(p.in_h - first, begin, rows);
+  const std::int64_t begin = std::clamp<std::int64_t>(-first, 0, rows),
+                     end = std::clamp<std::int64_t>(p.in_h - first, begin, rows);
   std::fill_n(out, begin * s.pitch, padding);
   std::fill_n(out + end * s.pitch, (rows - end) * s.pitch, padding);
   for (std::size_t f = 0; f < s.phases.size(); ++f) {
@@ -106,8 +111,8 @@ void fill_strip(const Correlation& p, const StripLayout& s, const T* x, const St
     const std::int64_t left = start < 0 ? ceil_div(-start, p.step_w) : 0;
     const std::int64_t right = std::min(s.run, ceil_div(std::max<std::int64_t>(0, p.in_w - start), p.step_w));
     if (left < right && begin < end)
-      kernels<T>().gather_rows(plane + (first + begin) * p.in_w + start + left * p.step_w, p.in_w, end - begin, right - left, p.step_w,
-                               out + begin * s.pitch + std::int64_t(f) * s.run + left, s.pitch);
+      kernels<T>().gather_rows(plane + (first + begin) * p.in_w + start + left * p.step_w, p.in_w, end - begin,
+                               right - left, p.step_w, out + begin * s.pitch + std::int64_t(f) * s.run + left, s.pitch);
   }
 }
 
@@ -115,7 +120,8 @@ void fill_strip(const Correlation& p, const StripLayout& s, const T* x, const St
 template <class T, class Body>
 void for_strips(const Correlation& p, const StripLayout& s, const T* x, T padding, double work, Body&& body) {
   const std::int64_t strips = p.images * p.groups * s.strips(p);
-  const std::int64_t units = std::clamp<std::int64_t>(strips * s.block_h * s.block_w * p.k / kUnitOutputs, 1, std::max<std::int64_t>(1, strips));
+  const std::int64_t units = std::clamp<std::int64_t>(strips * s.block_h * s.block_w * p.k / kUnitOutputs, 1,
+                                                      std::max<std::int64_t>(1, strips));
   parallel_for(units, work, [&](std::int64_t unit) {
     T* const strip = thread_workspace<T>(std::size_t(s.rows * s.pitch));
     std::int64_t padded_for = -1;
