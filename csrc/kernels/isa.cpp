@@ -4,6 +4,7 @@
 #include "elementwise.h"
 #include "kernels.h"
 #include "pool.h"
+#include "strip.h"
 #include "tile.h"
 
 namespace convnet {
@@ -34,7 +35,9 @@ Kernels<T> make() {
   table.depthwise_gradient[int(DepthwiseTaps::grid5x5_step2)] = gradient_of_grid<T, 5, 5, 2>;
   table.max_pool = max_pool<T>;
   table.average_pool = average_pool<T>;
-  table.gather_rows = gather_rows<T>;
+  table.split_rows[int(RowReduction::none)] = split_rows<T, Only>;
+  table.split_rows[int(RowReduction::sum)] = split_rows<T, Sum>;
+  table.split_rows[int(RowReduction::greatest)] = split_rows<T, Greater>;
   table.gather = gather<T>;
   table.transpose = transpose<T>;
   table.sum = sum<T>;

@@ -2,17 +2,11 @@
 #pragma once
 
 #include "kernels.h"
+#include "strip.h"
 #include "vec.h"
 
 namespace convnet {
 namespace {
-
-// The greater; NaN wins.
-template <class T>
-inline Vec<T> greater(Vec<T> a, Vec<T> b) {
-  const Vec<T> greatest = b > a ? b : a;
-  return b != b ? b : greatest;
-}
 
 // Integers of a lane's size as 64 bits.
 template <class T>
@@ -46,7 +40,7 @@ inline IntVec<T> max_pool_rows(const Pool<T>& p, const T* x, std::int64_t row) {
     for (std::int64_t t = 0; t < p.taps; ++t) {
       const T* from = x + i + tap_offset[t];
 #pragma GCC unroll 4
-      for (int r = 0; r < R; ++r, from += p.x_row) best[r] = greater<T>(best[r], load(from));
+      for (int r = 0; r < R; ++r, from += p.x_row) best[r] = Greater::of<T>(best[r], load(from));
     }
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) store_upto(p.y + (row + r) * p.y_row + i, best[r], n);

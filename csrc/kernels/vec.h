@@ -169,6 +169,17 @@ inline Vec<T> odds(Vec<T> a, Vec<T> b) {
     return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 }
 
+// A value with several uses, loaded once: the compiler would rather load it again at each.
+template <class T>
+inline Vec<T> in_register(Vec<T> v) {
+#if defined(__x86_64__)
+  asm("" : "+v"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
+#endif
+  return v;
+}
+
 // Zero where v <= 0; NaN stays.
 template <class T>
 inline Vec<T> positive_part(Vec<T> v) {

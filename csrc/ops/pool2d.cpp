@@ -60,6 +60,22 @@ Correlation windows_as_taps(const Pool2dShape& s) {
   return p;
 }
 
+// The same in two steps: the rows of each window are reduced on their way into the strip, and one row of taps is left.
+template <class T>
+StripLayout lay_out_reduced(const Pool2dShape& s, const Windows& windows, RowReduction reduction, Correlation& p) {
+  p.taps.erase(p.taps.begin() + s.k_w, p.taps.end());
+  for (Tap& tap : p.taps) tap.row = 0;
+  p.step_h = 1;
+  StripLayout layout = lay_out_strips<T>(p);
+  layout.reduction = reduction;
+  layout.reduced_row = s.dilation_h * s.w;
+  for (const Span& rows : windows.rows) {
+    layout.reduced_first.push_back(rows.start);
+    layout.reduced_count.push_back(rows.inside);
+  }
+  return layout;
+}
+
 // Calls tap(place in the plane) for the window's elements in row-major order.
 template <class Tap>
 void for_taps(const Pool2dShape& s, const Span& rows, const Span& columns, Tap&& tap) {
@@ -105,7 +121,7 @@ template <class T>
 void max_pool2d(const Pool2dShape& s, const T* x, T* y, std::int64_t* indices) {
   if (s.planes() == 0) return;
   const Windows windows(s);
-  const Correlation p = windows_as_taps(s);
+  Correlation p = windows_as_taps(s);
   if (p.taps.empty() || !strips_serve(p)) {
     for_outputs(s, [&](std::int64_t plane, std::size_t i, std::size_t j, std::int64_t out) {
       const T* const from = x + plane * s.in_plane();
@@ -115,10 +131,10 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* y, std::int64_t* indices) {
     });
     return;
   }
-  const StripLayout layout = lay_out_strips<T>(p);
+  const StripLayout layout = indices ? lay_out_strips<T>(p) : lay_out_reduced<T>(s, windows, RowReduction::greatest, p);
   std::vector<std::int64_t> tap_place;
   for (const Tap& tap : p.taps) tap_place.push_back(tap.source);
-  for_strips(p, layout, x, -std::numeric_limits<T>::infinity(), work(s), [&](const T* strip, const StripPlace& at) {
+  for_strips(p, layout, x, -std::numeric_limits<T>::infinity(), work(s), [&](const T* strip, const StripPlace& at, T*) {
     const std::int64_t first = at.plane * s.out_plane() + at.row * s.o_w + at.column;
     Pool<T> pool{};
     pool.x = strip;
@@ -171,7 +187,7 @@ void avg_pool2d(const Pool2dShape& s, bool count_include_pad, const T* x, T* y) 
     });
     return;
   }
-  const Correlation p = windows_as_taps(s);
+  Correlation p = windows_as_taps(s);
   if (p.taps.empty() || !strips_serve(p)) {
     for_outputs(s, [&](std::int64_t plane, std::size_t i, std::size_t j, std::int64_t out) {
       T sum = 0;
@@ -180,8 +196,8 @@ void avg_pool2d(const Pool2dShape& s, bool count_include_pad, const T* x, T* y) 
     });
     return;
   }
-  const StripLayout layout = lay_out_strips<T>(p);
-  for_strips(p, layout, x, T(0), work(s), [&](const T* strip, const StripPlace& at) {
+  const StripLayout layout = lay_out_reduced<T>(s, windows, RowReduction::sum, p);
+  for_strips(p, layout, x, T(0), work(s), [&](const T* strip, const StripPlace& at, T*) {
     Pool<T> pool{};
     pool.x = strip;
     pool.x_row = p.step_h * layout.pitch;
