@@ -122,6 +122,8 @@ struct Kernels {
   // False where a window's maximum is NaN or -inf, whose index is not to be relied on.
   bool (*max_pool)(const Pool<T>&);
   void (*average_pool)(const Pool<T>&);
+  // y[index[i]] += x[i] for i < count, unless an index is outside [0, limit): then false, and y is left alone.
+  bool (*scatter_add)(const T* x, const std::int64_t* index, std::int64_t count, std::int64_t limit, T* y);
   void (*split_rows[int(RowReduction::count)])(const RowSplit<T>&);
 
   // y[i] = x[i · step] for i < count

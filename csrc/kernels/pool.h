@@ -99,5 +99,25 @@ void average_pool(const Pool<T>& p) {
   for (; row < p.rows; ++row, x += p.x_row) average_pool_rows<T, 1>(p, x, row);
 }
 
+template <class T>
+bool scatter_add(const T* x, const std::int64_t* index, std::int64_t count, std::int64_t limit, T* y) {
+  typedef std::uint64_t Indices __attribute__((vector_size(kVectorBytes)));
+  constexpr std::int64_t L = kLanes<double>;
+  Indices outside = {};
+  std::int64_t i = 0;
+  for (; i + L <= count; i += L) {
+    Indices some;
+    __builtin_memcpy(&some, index + i, sizeof some);
+    outside |= some | (std::uint64_t(limit) - 1 - some);  // the top bit tells
+  }
+  for (; i < count; ++i)
+    if (index[i] < 0 || index[i] >= limit) return false;
+  for (int lane = 0; lane < L; ++lane)
+    if (outside[lane] >> 63) return false;
+#pragma GCC unroll 4
+  for (i = 0; i < count; ++i) y[index[i]] += x[i];
+  return true;
+}
+
 }  // namespace
 }  // namespace convnet
