@@ -7,6 +7,8 @@
 namespace convnet {
 namespace {
 
+constexpr int kAhead = 4096;  // bytes: planes follow one another, but the processor's own prefetch stops at each page
+
 struct Only {
   template <class T>
   static Vec<T> of(Vec<T>, Vec<T> b) {
@@ -43,7 +45,10 @@ void split_rows(const RowSplit<T>& s) {
   for (std::int64_t i = 0; i < s.rows; ++i) {
     const T* x = s.x + (s.first ? s.first[i] : i) * s.x_row;
     const std::int64_t rows = s.count ? s.count[i] : 1, step = s.reduced_row;
-    const auto column = [&](std::int64_t j, std::int64_t n) { return reduce<T, Reduce>(x + j, step, rows, n); };
+    const auto column = [&](std::int64_t j, std::int64_t n) {
+      __builtin_prefetch(reinterpret_cast<const char*>(x + j) + kAhead);
+      return reduce<T, Reduce>(x + j, step, rows, n);
+    };
     if (s.step == 1) {
       T* const y = s.phase[0] + i * s.y_row;
       for_vectors<T>(s.columns, [&](std::int64_t j, std::int64_t n) { store_upto(y + j, column(j, n), n); });
