@@ -8,18 +8,12 @@ namespace convnet {
 namespace {
 
 template <class T, int R>
-inline void depthwise_store(const Depthwise<T>& d, Vec<T> (&sum)[R], T* y, std::int64_t count) {
+inline void depthwise_store(Vec<T> (&sum)[R], T bias, bool relu, T* y, std::int64_t y_row, std::int64_t count) {
 #pragma GCC unroll 4
-  for (int r = 0; r < R; ++r, y += d.y_row) {
-    Vec<T> value = sum[r] + d.bias;
-    if (d.relu) value = positive_part<T>(value);
-    if (d.y_column == 1) {
-      store_upto(y, value, count);
-    } else {
-      T lanes[kLanes<T>];
-      store(lanes, value);
-      for (std::int64_t i = 0; i < count; ++i) y[i * d.y_column] = lanes[i];
-    }
+  for (int r = 0; r < R; ++r) {
+    Vec<T> value = sum[r] + bias;
+    if (relu) value = positive_part<T>(value);
+    store_upto(y + r * y_row, value, count);
   }
 }
 
@@ -28,6 +22,10 @@ template <class T>
 struct AnyTaps {
   template <int R>
   static void rows(const Depthwise<T>& d, const T* x, T* y) {
+    // Copies: what stays in registers while y is written.
+    const T bias = d.bias;
+    const bool relu = d.relu;
+    const std::int64_t y_row = d.y_row;
     for_vectors<T>(d.columns, [&](std::int64_t i, std::int64_t n) {
       Vec<T> sum[R] = {};
       for (std::int64_t t = 0; t < d.taps; ++t) {
@@ -35,7 +33,7 @@ struct AnyTaps {
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r, from += d.x_row) sum[r] += d.weight[t] * load(from);
       }
-      depthwise_store<T, R>(d, sum, y + i * d.y_column, n);
+      depthwise_store<T, R>(sum, bias, relu, y + i, y_row, n);
     });
   }
 };
@@ -45,6 +43,10 @@ template <class T, int KH, int KW, int STEP>
 struct GridTaps {
   template <int R>
   static void rows(const Depthwise<T>& d, const T* x, T* y) {
+    // Copies: what stays in registers while y is written.
+    const T bias = d.bias;
+    const bool relu = d.relu;
+    const std::int64_t y_row = d.y_row;
     const std::int64_t pitch = d.x_row / STEP;
     Vec<T> weight[KH * KW];
 #pragma GCC unroll 25
@@ -58,12 +60,12 @@ struct GridTaps {
       for (int row = 0; row < (R - 1) * STEP + KH; ++row)
 #pragma GCC unroll 5
         for (int q = 0; q < KW; ++q) {
-          const Vec<T> value = load(column[q] + row * pitch + i);
+          const Vec<T> value = in_register<T>(load(column[q] + row * pitch + i));
 #pragma GCC unroll 4
           for (int r = 0; r < R; ++r)
             if (row >= r * STEP && row - r * STEP < KH) sum[r] += weight[(row - r * STEP) * KW + q] * value;
         }
-      depthwise_store<T, R>(d, sum, y + i * d.y_column, n);
+      depthwise_store<T, R>(sum, bias, relu, y + i, y_row, n);
     });
   }
 };
@@ -128,7 +130,7 @@ inline void gradient_of_grid_rows(const DepthwiseGradient<T>& g, std::int64_t fi
     for (int row = 0; row < (R - 1) * STEP + KH; ++row)
 #pragma GCC unroll 5
       for (int q = 0; q < KW; ++q) {
-        Vec<T> value = load(column[q] + row * pitch + i);
+        Vec<T> value = in_register<T>(load(column[q] + row * pitch + i));
         if (n != kLanes<T>) value = keep_first<T>(value, n);
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r)

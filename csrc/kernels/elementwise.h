@@ -34,9 +34,8 @@ inline void gather_row(const T* x, std::int64_t columns, std::int64_t step, T* y
 }
 
 template <class T>
-void gather_rows(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t columns, std::int64_t step, T* y,
-                 std::int64_t y_row) {
-  for (; rows > 0; --rows, x += x_row, y += y_row) gather_row(x, columns, step, y);
+void copy_rows(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t columns, T* y, std::int64_t y_row) {
+  for (; rows > 0; --rows, x += x_row, y += y_row) gather_row(x, columns, 1, y);
 }
 
 template <class T>

@@ -4,6 +4,7 @@
 #include "elementwise.h"
 #include "kernels.h"
 #include "pool.h"
+#include "strip.h"
 #include "tile.h"
 #include "winograd.h"
 
@@ -35,8 +36,12 @@ Kernels<T> make() {
   table.depthwise_gradient[int(DepthwiseTaps::grid5x5)] = gradient_of_grid<T, 5, 5, 1>;
   table.depthwise_gradient[int(DepthwiseTaps::grid5x5_step2)] = gradient_of_grid<T, 5, 5, 2>;
   table.max_pool = max_pool<T>;
+  table.scatter_add = scatter_add<T>;
   table.average_pool = average_pool<T>;
-  table.gather_rows = gather_rows<T>;
+  table.copy_rows = copy_rows<T>;
+  table.split_rows[int(RowReduction::none)] = split_rows<T, Only>;
+  table.split_rows[int(RowReduction::sum)] = split_rows<T, Sum>;
+  table.split_rows[int(RowReduction::greatest)] = split_rows<T, Greater>;
   table.transpose = transpose<T>;
   table.transpose_rows = transpose_rows<T>;
   table.sum = sum<T>;

@@ -115,6 +115,24 @@ struct PaddedRows {
   std::int64_t y_stride;
 };
 
+// Rows of a strip from those of a plane: row i is the reduction of count[i] rows of x, the first of them first[i], with
+// distance reduced_row; without `first` it is row i of x. Of `columns` columns, those with unit step go to phase[0] and
+// of step 2 the even ones to phase[0], the odd ones to phase[1], either of which may be null; of longer steps every
+// step-th to phase[0], `columns` of them.
+template <class T>
+struct RowSplit {
+  const T* x;
+  std::int64_t x_row;
+  std::int64_t rows;
+  const std::int64_t *first, *count;
+  std::int64_t reduced_row;
+  std::int64_t columns, step;
+  T* phase[2];
+  std::int64_t y_row;
+};
+
+enum class RowReduction { none, sum, greatest, count };
+
 // Rows of outputs of one plane under one filter: y[i][j] = bias + sum over taps t of weight[t] · x[i·x_row +
 // tap_offset[t] + j] for i < rows, j < columns. x is read to whole vectors of columns. Terms are added in this order,
 // the bias last.
@@ -129,7 +147,7 @@ struct Depthwise {
   bool relu;
   std::int64_t rows, columns;
   T* y;
-  std::int64_t y_row, y_column;
+  std::int64_t y_row;
 };
 
 // The adjoint for the weights: sum[t][lane] += sum over i, j of dy[i·dy_row + j] · x[i·x_row + tap_offset[t] + j], the
@@ -183,9 +201,11 @@ struct Kernels {
   // False where a window's maximum is NaN or -inf, whose index is not to be relied on.
   bool (*max_pool)(const Pool<T>&);
   void (*average_pool)(const Pool<T>&);
-  // y[r][i] = x[r][i · step] for r < rows, i < columns
-  void (*gather_rows)(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t columns, std::int64_t step, T* y,
-                      std::int64_t y_row);
+  // y[i][j] = x[i][j] for i < rows, j < columns
+  void (*copy_rows)(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t columns, T* y, std::int64_t y_row);
+  // y[index[i]] += x[i] for i < count, unless an index is outside [0, limit): then false, and y is left alone.
+  bool (*scatter_add)(const T* x, const std::int64_t* index, std::int64_t count, std::int64_t limit, T* y);
+  void (*split_rows[int(RowReduction::count)])(const RowSplit<T>&);
   // y[j][i] = x[i][j] for i < rows, j < columns
   void (*transpose)(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
                     std::int64_t y_stride);

@@ -2,17 +2,11 @@
 #pragma once
 
 #include "kernels.h"
+#include "strip.h"
 #include "vec.h"
 
 namespace convnet {
 namespace {
-
-// The greater; NaN wins.
-template <class T>
-inline Vec<T> greater(Vec<T> a, Vec<T> b) {
-  const Vec<T> greatest = b > a ? b : a;
-  return b != b ? b : greatest;
-}
 
 // Integers of a lane's size as 64 bits.
 template <class T>
@@ -47,7 +41,7 @@ inline IntVec<T> max_pool_rows(const Pool<T>& p, const T* x, std::int64_t row) {
     for (std::int64_t t = 0; t < p.taps; ++t) {
       const T* from = x + i + tap_offset[t];
 #pragma GCC unroll 4
-      for (int r = 0; r < R; ++r, from += p.x_row) best[r] = greater<T>(best[r], load(from));
+      for (int r = 0; r < R; ++r, from += p.x_row) best[r] = Greater::of<T>(best[r], load(from));
     }
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) store_upto(p.y + (row + r) * p.y_row + i, best[r], n);
@@ -105,6 +99,26 @@ void average_pool(const Pool<T>& p) {
   std::int64_t row = 0;
   for (; row + 4 <= p.rows; row += 4, x += 4 * p.x_row) average_pool_rows<T, 4>(p, x, row);
   for (; row < p.rows; ++row, x += p.x_row) average_pool_rows<T, 1>(p, x, row);
+}
+
+template <class T>
+bool scatter_add(const T* x, const std::int64_t* index, std::int64_t count, std::int64_t limit, T* y) {
+  typedef std::uint64_t Indices __attribute__((vector_size(kVectorBytes)));
+  constexpr std::int64_t L = kLanes<double>;
+  Indices outside = {};
+  std::int64_t i = 0;
+  for (; i + L <= count; i += L) {
+    Indices some;
+    __builtin_memcpy(&some, index + i, sizeof some);
+    outside |= some | (std::uint64_t(limit) - 1 - some);  // the top bit tells
+  }
+  for (; i < count; ++i)
+    if (index[i] < 0 || index[i] >= limit) return false;
+  for (int lane = 0; lane < L; ++lane)
+    if (outside[lane] >> 63) return false;
+#pragma GCC unroll 4
+  for (i = 0; i < count; ++i) y[index[i]] += x[i];
+  return true;
 }
 
 }  // namespace

@@ -213,6 +213,17 @@ inline void store_upto(T* p, Vec<T> v, std::int64_t count) {
     store_first(p, v, count);
 }
 
+// A value with several uses, loaded once: the compiler would rather load it again at each.
+template <class T>
+inline Vec<T> in_register(Vec<T> v) {
+#if defined(__x86_64__)
+  asm("" : "+v"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
+#endif
+  return v;
+}
+
 // Zero where v <= 0; NaN stays.
 template <class T>
 inline Vec<T> positive_part(Vec<T> v) {

@@ -41,6 +41,8 @@ std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked
         throw std::invalid_argument("conv2d: algorithm 'winograd' needs float32 arrays, got float64");
       }
     case Algorithm::depthwise:
+      require(depthwise_serves(p),
+              "conv2d: algorithm 'depthwise' needs one input channel and at most 4 output channels a group");
       return pack_depthwise(p, weights);
     default:
       return pack_direct(p, weights);

@@ -66,14 +66,20 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
   }
 
   void run(const T* x, const T* bias, bool relu, T* y) const override {
-    for_strips(p_, layout_, x, T(0), p_.macs(), [&](const T* strip, const StripPlace& at) {
+    for_strips(p_, layout_, x, T(0), p_.macs(), [&](const T* strip, const StripPlace& at, T* outputs) {
       for (std::int64_t k = 0; k < p_.k; ++k) {
         const std::int64_t channel = at.plane % p_.groups * p_.k + k;
         T* const to =
             y + at.plane / p_.groups * p_.y_image + channel * p_.y_plane + at.row * p_.y_row + at.column * p_.y_column;
+        const bool in_place = p_.y_column == 1;
         kernels<T>().depthwise[int(kind_)]({strip, p_.step_h * layout_.pitch, p_.reduction(), layout_.tap_offset.data(),
                                             weight_.data() + channel * p_.reduction(), bias ? bias[channel] : T(0),
-                                            relu, at.rows, at.columns, to, p_.y_row, p_.y_column});
+                                            relu, at.rows, at.columns, in_place ? to : outputs,
+                                            in_place ? p_.y_row : at.columns});
+        if (!in_place)
+          for (std::int64_t i = 0; i < at.rows; ++i)
+            for (std::int64_t j = 0; j < at.columns; ++j)
+              to[i * p_.y_row + j * p_.y_column] = outputs[i * at.columns + j];
       }
     });
     for (const std::int64_t channel : infinite_)
@@ -111,20 +117,25 @@ void depthwise_weight_gradient(const Correlation& p, const T* dy, const T* x, T*
   constexpr std::int64_t most_slices = 64;
   const std::int64_t slices = std::clamp<std::int64_t>(most_slices / p.groups, 1, strips);
   const Scratch<T> partial(std::size_t(p.groups * slices * sums));
-  parallel_for(p.groups * slices, p.macs(), [&](std::int64_t unit) {
-    const std::int64_t group = unit / slices, slice = unit % slices;
-    T* const sum = partial.data() + unit * sums;
-    std::fill_n(sum, sums, T(0));
+  const std::int64_t parts = p.groups * slices;
+  const std::int64_t units = std::clamp<std::int64_t>(
+      strips * p.groups * (s.block_h * s.block_w * p.k + kStripOverhead) / kUnitOutputs, 1, parts);
+  parallel_for(units, p.macs(), [&](std::int64_t unit) {
     T* const strip = thread_workspace<T>(std::size_t(s.rows * s.pitch));
     std::int64_t padded_for = -1;
-    for (std::int64_t i = strips * slice / slices; i < strips * (slice + 1) / slices; ++i) {
-      const StripPlace at = s.place(p, i / s.strips(p) * p.groups + group, i % s.strips(p));
-      fill_strip(p, s, x, at, T(0), padded_for, strip);
-      for (std::int64_t k = 0; k < p.k; ++k)
-        kernels<T>().depthwise_gradient[int(kind)](
-            {strip, p.step_h * s.pitch, taps, s.tap_offset.data(),
-             dy + at.plane / p.groups * p.y_image + (group * p.k + k) * p.y_plane + at.row * p.y_row + at.column,
-             p.y_row, at.rows, at.columns, sum + k * taps * lanes});
+    for (std::int64_t part = parts * unit / units; part < parts * (unit + 1) / units; ++part) {
+      const std::int64_t group = part / slices, slice = part % slices;
+      T* const sum = partial.data() + part * sums;
+      std::fill_n(sum, sums, T(0));
+      for (std::int64_t i = strips * slice / slices; i < strips * (slice + 1) / slices; ++i) {
+        const StripPlace at = s.place(p, i / s.strips(p) * p.groups + group, i % s.strips(p));
+        fill_strip(p, s, x, at, T(0), padded_for, strip);
+        for (std::int64_t k = 0; k < p.k; ++k)
+          kernels<T>().depthwise_gradient[int(kind)](
+              {strip, p.step_h * s.pitch, taps, s.tap_offset.data(),
+               dy + at.plane / p.groups * p.y_image + (group * p.k + k) * p.y_plane + at.row * p.y_row + at.column,
+               p.y_row, at.rows, at.columns, sum + k * taps * lanes});
+      }
     }
   });
   parallel_for(p.groups, double(p.groups * slices * sums), [&](std::int64_t group) {

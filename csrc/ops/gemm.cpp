@@ -32,7 +32,7 @@ void pack_columns(const Matrix<T>& b, std::int64_t p0, std::int64_t terms, std::
                   std::int64_t width, T* packed) {
   const T* from = b.data + p0 * b.row_stride + first * b.column_stride;
   if (b.column_stride == 1)
-    kernels<T>().gather_rows(from, b.row_stride, terms, count, 1, packed, width);
+    kernels<T>().copy_rows(from, b.row_stride, terms, count, packed, width);
   else
     kernels<T>().transpose(from, b.column_stride, count, terms, packed, width);
   for (std::int64_t p = 0; count < width && p < terms; ++p)
@@ -102,9 +102,9 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix<T>& a, co
           } else {
             tile.c = sums;
             tile.c_stride = width;
-            if (tile.add) kernel.gather_rows(y, n, count_rows, count, 1, sums + repeated, width);
+            if (tile.add) kernel.copy_rows(y, n, count_rows, count, sums + repeated, width);
             multiply(tile);
-            kernel.gather_rows(sums + repeated, width, count_rows, count, 1, y, n);
+            kernel.copy_rows(sums + repeated, width, count_rows, count, y, n);
           }
         }
       }
@@ -115,7 +115,7 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix<T>& a, co
 template <class T>
 void dense(std::int64_t m, std::int64_t in, std::int64_t out, const T* x, const T* weight, const T* bias, bool relu,
            T* y) {
-  if (bias) kernels<T>().gather_rows(bias, 0, m, out, 1, y, out);
+  if (bias) kernels<T>().copy_rows(bias, 0, m, out, y, out);
   gemm<T>(m, out, in, {x, in, 1}, {weight, out, 1}, bias != nullptr, relu, y);
 }
 

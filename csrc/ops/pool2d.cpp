@@ -62,6 +62,22 @@ Correlation windows_as_taps(const Pool2dShape& s) {
   return p;
 }
 
+// The same in two steps: the rows of each window are reduced on their way into the strip, and one row of taps is left.
+template <class T>
+StripLayout lay_out_reduced(const Pool2dShape& s, const Windows& windows, RowReduction reduction, Correlation& p) {
+  p.taps.erase(p.taps.begin() + s.k_w, p.taps.end());
+  for (Tap& tap : p.taps) tap.row = 0;
+  p.step_h = 1;
+  StripLayout layout = lay_out_strips<T>(p);
+  layout.reduction = reduction;
+  layout.reduced_row = s.dilation_h * s.w;
+  for (const Span& rows : windows.rows) {
+    layout.reduced_first.push_back(rows.start);
+    layout.reduced_count.push_back(rows.inside);
+  }
+  return layout;
+}
+
 // Calls tap(place in the plane) for the window's elements in row-major order.
 template <class Tap>
 void for_taps(const Pool2dShape& s, const Span& rows, const Span& columns, Tap&& tap) {
@@ -108,7 +124,7 @@ template <class T>
 void max_pool2d(const Pool2dShape& s, const T* x, T* y, std::int64_t* indices) {
   if (s.planes() == 0) return;
   const Windows windows(s);
-  const Correlation p = windows_as_taps(s);
+  Correlation p = windows_as_taps(s);
   if (p.taps.empty() || !strips_serve(p)) {
     for_outputs(s, [&](std::int64_t plane, std::size_t i, std::size_t j, std::int64_t out) {
       const T* const from = x + plane * s.in_plane();
@@ -118,10 +134,10 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* y, std::int64_t* indices) {
     });
     return;
   }
-  const StripLayout layout = lay_out_strips<T>(p);
+  const StripLayout layout = indices ? lay_out_strips<T>(p) : lay_out_reduced<T>(s, windows, RowReduction::greatest, p);
   std::vector<std::int64_t> tap_place;
   for (const Tap& tap : p.taps) tap_place.push_back(tap.source);
-  for_strips(p, layout, x, -std::numeric_limits<T>::infinity(), work(s), [&](const T* strip, const StripPlace& at) {
+  for_strips(p, layout, x, -std::numeric_limits<T>::infinity(), work(s), [&](const T* strip, const StripPlace& at, T*) {
     const std::int64_t first = at.plane * s.out_plane() + at.row * s.o_w + at.column;
     Pool<T> pool{};
     pool.x = strip;
@@ -135,7 +151,7 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* y, std::int64_t* indices) {
     if (indices) pool.indices = indices + first;
     pool.origin = (at.row * s.stride_h - s.pad_top) * s.w + at.column * s.stride_w - s.pad_left;
     pool.row_place = s.stride_h * s.w;
-    pool.column_place = s.stride_w;
+    pool.column_place = std::min(s.stride_w, s.w);  // a longer stride leaves one column
     pool.tap_place = tap_place.data();
     if (kernels<T>().max_pool(pool)) return;
     for (std::int64_t i = at.row; i < at.row + at.rows; ++i)
@@ -150,15 +166,15 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* y, std::int64_t* indices) {
 
 template <class T>
 void max_pool2d_backward(const Pool2dShape& s, const T* dy, const std::int64_t* indices, T* dx) {
-  const std::uint64_t in_plane = std::uint64_t(s.in_plane());
   parallel_for(s.planes(), 2.0 * double(s.planes()) * double(s.in_plane() + s.out_plane()), [&](std::int64_t plane) {
-    T* to = dx + plane * s.in_plane();
+    const std::int64_t* const begin = indices + plane * s.out_plane();
+    T* const to = dx + plane * s.in_plane();
     std::fill_n(to, s.in_plane(), T(0));
-    for (std::int64_t i = plane * s.out_plane(); i < (plane + 1) * s.out_plane(); ++i) {
-      require(std::uint64_t(indices[i]) < in_plane, "max_pool2d_backward: index ", indices[i],
-              " is outside its plane of ", s.h, " x ", s.w, " elements");
-      to[indices[i]] += dy[i];
-    }
+    if (kernels<T>().scatter_add(dy + plane * s.out_plane(), begin, s.out_plane(), s.in_plane(), to)) return;
+    const std::int64_t bad =
+        *std::find_if(begin, begin + s.out_plane(), [&](std::int64_t i) { return i < 0 || i >= s.in_plane(); });
+    throw std::invalid_argument(
+        message("max_pool2d_backward: index ", bad, " is outside its plane of ", s.h, " x ", s.w, " elements"));
   });
 }
 
@@ -175,7 +191,7 @@ void avg_pool2d(const Pool2dShape& s, bool count_include_pad, const T* x, T* y) 
     });
     return;
   }
-  const Correlation p = windows_as_taps(s);
+  Correlation p = windows_as_taps(s);
   if (p.taps.empty() || !strips_serve(p)) {
     for_outputs(s, [&](std::int64_t plane, std::size_t i, std::size_t j, std::int64_t out) {
       T sum = 0;
@@ -185,8 +201,8 @@ void avg_pool2d(const Pool2dShape& s, bool count_include_pad, const T* x, T* y) 
     });
     return;
   }
-  const StripLayout layout = lay_out_strips<T>(p);
-  for_strips(p, layout, x, T(0), work(s), [&](const T* strip, const StripPlace& at) {
+  const StripLayout layout = lay_out_reduced<T>(s, windows, RowReduction::sum, p);
+  for_strips(p, layout, x, T(0), work(s), [&](const T* strip, const StripPlace& at, T*) {
     Pool<T> pool{};
     pool.x = strip;
     pool.x_row = p.step_h * layout.pitch;
@@ -208,21 +224,27 @@ void avg_pool2d_backward(const Pool2dShape& s, bool count_include_pad, const T* 
   const std::vector<T> row_count = counts<T>(windows.rows, count_include_pad),
                        column_count = counts<T>(windows.columns, count_include_pad);
   parallel_for(s.planes(), work(s), [&](std::int64_t plane) {
-    T* const shares = thread_workspace<T>(std::size_t(s.w));  // of one output row, by input column
+    T* const shares = thread_workspace<T>(std::size_t(s.o_w + s.w));  // of one output row
+    T* const spread = shares + s.o_w;                                 // over the input columns
     T* const to = dx + plane * s.in_plane();
     std::fill_n(to, s.in_plane(), T(0));
     for (std::int64_t i = 0; i < s.o_h; ++i) {
-      std::fill_n(shares, s.w, T(0));
       const T* const from = dy + (plane * s.o_h + i) * s.o_w;
-      for (std::int64_t j = 0; j < s.o_w; ++j) {
-        const Span& span = windows.columns[std::size_t(j)];
-        const T share = from[j] / (row_count[std::size_t(i)] * column_count[std::size_t(j)]);
-        for (std::int64_t q = 0, column = span.start; q < span.inside; ++q, column += s.dilation_w)
-          shares[column] += share;
+      for (std::int64_t j = 0; j < s.o_w; ++j)
+        shares[j] = from[j] / (row_count[std::size_t(i)] * column_count[std::size_t(j)]);
+      std::fill_n(spread, s.w, T(0));
+      for (std::int64_t q = 0; q < s.k_w; ++q) {
+        const std::int64_t start = q * s.dilation_w - s.pad_left;
+        const std::int64_t first = start < 0 ? ceil_div(-start, s.stride_w) : 0;
+        const std::int64_t last = std::min(s.o_w, start < s.w ? ceil_div(s.w - start, s.stride_w) : 0);
+        if (s.stride_w == 1 && first < last)
+          kernels<T>().axpby(T(1), shares + first, T(1), spread + start + first, last - first, spread + start + first);
+        else
+          for (std::int64_t j = first; j < last; ++j) spread[start + j * s.stride_w] += shares[j];
       }
       const Span& span = windows.rows[std::size_t(i)];
       for (std::int64_t r = 0, row = span.start; r < span.inside; ++r, row += s.dilation_h)
-        kernels<T>().axpby(T(1), shares, T(1), to + row * s.w, s.w, to + row * s.w);
+        kernels<T>().axpby(T(1), spread, T(1), to + row * s.w, s.w, to + row * s.w);
     }
   });
 }

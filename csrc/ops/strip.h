@@ -16,7 +16,8 @@ namespace convnet {
 
 constexpr std::int64_t kStripBytes = 24 << 10;   // of the first-level cache, for one strip
 constexpr std::int64_t kStripColumns = 1024;     // of outputs, at most
-constexpr std::int64_t kUnitOutputs = 16 << 10;  // small planes are handed to threads several at a time
+constexpr std::int64_t kUnitOutputs = 32 << 10;  // small planes are handed to threads several at a time;
+constexpr std::int64_t kStripOverhead = 512;     // each strip counts so many outputs more
 
 // Which outputs a strip serves.
 struct StripPlace {
@@ -34,6 +35,10 @@ struct StripLayout {
   std::int64_t run, pitch;        // from phase to phase; from row to row
   std::vector<std::int64_t> phases;
   std::vector<std::int64_t> tap_offset;
+  // Where the rows are reductions of some of the input's, see RowSplit; by output row
+  RowReduction reduction = RowReduction::none;
+  std::vector<std::int64_t> reduced_first, reduced_count;
+  std::int64_t reduced_row;
 
   std::int64_t strips(const Correlation& p) const {
     return ceil_div(p.out_h, block_h) * ceil_div(p.out_w, block_w);
@@ -102,33 +107,57 @@ void fill_strip(const Correlation& p, const StripLayout& s, const T* x, const St
   padded_for = at.column;
   const T* const plane = x + at.plane * p.in_h * p.in_w;
   const std::int64_t rows = s.rows - (s.block_h - at.rows) * p.step_h, first = at.row * p.step_h + s.first_row;
-  const std::int64_t begin = std::clamp<std::int64_t>(-first, 0, rows),
-                     end = std::clamp<std::int64_t>(p.in_h - first, begin, rows);
+  const bool reduced = s.reduction != RowReduction::none;
+  const std::int64_t begin = reduced ? 0 : std::clamp<std::int64_t>(-first, 0, rows);
+  const std::int64_t end = reduced ? rows : std::clamp<std::int64_t>(p.in_h - first, begin, rows);
   std::fill_n(out, begin * s.pitch, padding);
   std::fill_n(out + end * s.pitch, (rows - end) * s.pitch, padding);
+  if (begin == end) return;
+  RowSplit<T> split{};
+  split.x_row = p.in_w;
+  split.rows = end - begin;
+  if (reduced) {
+    split.first = s.reduced_first.data() + at.row;
+    split.count = s.reduced_count.data() + at.row;
+    split.reduced_row = s.reduced_row;
+  }
+  split.step = p.step_w;
+  split.y_row = s.pitch;
+  const T* const from = reduced ? plane : plane + (first + begin) * p.in_w;
+  const std::int64_t start = s.first_column + at.column;  // in steps
+  T* const to = out + begin * s.pitch;
+  if (p.step_w <= 2) {  // all phases at once
+    const std::int64_t left = std::max<std::int64_t>(0, -start);
+    split.x = from + (start + left) * p.step_w;
+    split.columns = std::min((s.run - left) * p.step_w, p.in_w - (start + left) * p.step_w);
+    for (std::size_t f = 0; f < s.phases.size(); ++f) split.phase[s.phases[f]] = to + std::int64_t(f) * s.run + left;
+    if (split.columns > 0) kernels<T>().split_rows[int(s.reduction)](split);
+    return;
+  }
   for (std::size_t f = 0; f < s.phases.size(); ++f) {
-    const std::int64_t start = (s.first_column + at.column) * p.step_w + s.phases[f];
-    const std::int64_t left = start < 0 ? ceil_div(-start, p.step_w) : 0;
-    const std::int64_t right = std::min(s.run, ceil_div(std::max<std::int64_t>(0, p.in_w - start), p.step_w));
-    if (left < right && begin < end)
-      kernels<T>().gather_rows(plane + (first + begin) * p.in_w + start + left * p.step_w, p.in_w, end - begin,
-                               right - left, p.step_w, out + begin * s.pitch + std::int64_t(f) * s.run + left, s.pitch);
+    const std::int64_t column = start * p.step_w + s.phases[f];
+    const std::int64_t left = column < 0 ? ceil_div(-column, p.step_w) : 0;
+    split.x = from + column + left * p.step_w;
+    split.columns = std::min(s.run, ceil_div(std::max<std::int64_t>(0, p.in_w - column), p.step_w)) - left;
+    split.phase[0] = to + std::int64_t(f) * s.run + left;
+    if (split.columns > 0) kernels<T>().split_rows[int(s.reduction)](split);
   }
 }
 
-// Calls body(strip, place) for every strip of every input plane, from several threads.
+// Calls body(strip, place, more) for every strip of every input plane, from several threads; `more` has room for the
+// strip's outputs.
 template <class T, class Body>
 void for_strips(const Correlation& p, const StripLayout& s, const T* x, T padding, double work, Body&& body) {
   const std::int64_t strips = p.images * p.groups * s.strips(p);
-  const std::int64_t units = std::clamp<std::int64_t>(strips * s.block_h * s.block_w * p.k / kUnitOutputs, 1,
-                                                      std::max<std::int64_t>(1, strips));
+  const std::int64_t units = std::clamp<std::int64_t>(
+      strips * (s.block_h * s.block_w * p.k + kStripOverhead) / kUnitOutputs, 1, std::max<std::int64_t>(1, strips));
   parallel_for(units, work, [&](std::int64_t unit) {
-    T* const strip = thread_workspace<T>(std::size_t(s.rows * s.pitch));
+    T* const strip = thread_workspace<T>(std::size_t(s.rows * s.pitch + s.block_h * s.block_w));
     std::int64_t padded_for = -1;
     for (std::int64_t i = strips * unit / units; i < strips * (unit + 1) / units; ++i) {
       const StripPlace at = s.place(p, i / s.strips(p), i % s.strips(p));
       fill_strip(p, s, x, at, padding, padded_for, strip);
-      body(static_cast<const T*>(strip), at);
+      body(static_cast<const T*>(strip), at, strip + s.rows * s.pitch);
     }
   });
 }
