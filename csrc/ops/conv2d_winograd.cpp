@@ -71,7 +71,7 @@ class Winograd final : public PackedCorrelation<float> {
         lanes_(kernels<float>().lanes),
         vectors_(ceil_div(problem.k, lanes_)),
         chunks_(ceil_div(vectors_, kChunkVectors)),
-        packed_(std::size_t(problem.groups * kWinogradPoints * problem.c * vectors_ * lanes_)) {
+        packed_(std::size_t(problem.groups * weights_begin(chunks_))) {
     pack_weights(weights);
   }
 
@@ -118,21 +118,24 @@ class Winograd final : public PackedCorrelation<float> {
   };
 
   std::int64_t chunk_begin(std::int64_t chunk) const { return vectors_ * chunk / chunks_; }
+  // u[point][channel][output channel] of a chunk, a vector more from point to point for the cache's sets.
+  std::int64_t weights_begin(std::int64_t chunk) const {
+    return kWinogradPoints * lanes_ * (problem_.c * chunk_begin(chunk) + chunk);
+  }
 
   void pack_weights(const Weights<float>& weights) {
     std::int64_t source[9];
     for (std::size_t i = 0; i < 9; ++i) source[i] = grid_[i].source;
-    const std::int64_t per_vector = kWinogradPoints * problem_.c * lanes_;
     parallel_for(problem_.groups * chunks_, double(problem_.groups * problem_.k * problem_.c * 100), [&](std::int64_t unit) {
       const std::int64_t group = unit / chunks_, chunk = unit % chunks_;
       const std::int64_t begin = chunk_begin(chunk), end = chunk_begin(chunk + 1), width = (end - begin) * lanes_;
-      float* const out = packed_.data() + (group * vectors_ + begin) * per_vector;
-      for (std::int64_t c = 0; c < problem_.c; ++c)
-        for (std::int64_t vector = begin; vector < end; ++vector)
+      float* const out = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
+      for (std::int64_t vector = begin; vector < end; ++vector)
+        for (std::int64_t c = 0; c < problem_.c; ++c)
           kernels<float>().winograd_weights(
               {weights.data + group * weights.group_stride + vector * lanes_ * weights.k_stride + c * weights.c_stride, weights.k_stride,
                source, std::min<std::int64_t>(lanes_, problem_.k - vector * lanes_), out + c * width + (vector - begin) * lanes_,
-               problem_.c * width});
+               problem_.c * width + lanes_});
     });
   }
 
@@ -178,8 +181,8 @@ class Winograd final : public PackedCorrelation<float> {
     const std::int64_t tiles = runs.back().tile + runs.back().tiles;
     const std::int64_t begin = chunk_begin(chunk), vectors = chunk_begin(chunk + 1) - begin, width = vectors * lanes_;
     const std::int64_t panels = ceil_div(tiles, kernel.most_rows[vectors]);
-    const float* u = packed_.data() + (group * vectors_ + begin) * kWinogradPoints * p.c * lanes_;
-    for (std::int64_t point = 0; point < kWinogradPoints; ++point)
+    const float* u = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
+    for (std::int64_t point = 0; point < kWinogradPoints; ++point, u += lanes_)
       for (std::int64_t c = 0; c < p.c; c += kTermsInRegisters) {
         const std::int64_t channels = std::min(kTermsInRegisters, p.c - c);
         for (std::int64_t panel = 0; panel < panels; ++panel) {
