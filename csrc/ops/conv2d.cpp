@@ -26,7 +26,7 @@ void flatten(Correlation& p) {
 template <class T>
 Algorithm choose(const Correlation& p) {
   if (depthwise_serves(p)) return Algorithm::depthwise;
-  if (std::is_same_v<T, float> && winograd_serves(p) && p.c >= 32 && p.k >= 32) return Algorithm::winograd;
+  if (std::is_same_v<T, float> && winograd_serves(p) && winograd_pays(p)) return Algorithm::winograd;
   return Algorithm::direct;
 }
 

@@ -11,6 +11,7 @@
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
 #include "correlation.h"
+#include "division.h"
 
 namespace convnet {
 namespace {
@@ -18,11 +19,10 @@ namespace {
 constexpr std::int64_t kOutputs = 4;           // a tile's, along an axis
 constexpr std::int64_t kInputBytes = 1 << 20;  // of the second-level cache, for a block's transformed input
 constexpr std::int64_t kFewTiles = 12,
-                       kManyTiles = 112;         // a block's, where that allows them: the weights are read once a block
+                       kManyTiles = 56;          // a block's, where that allows them: the weights are read once a block
 constexpr std::int64_t kChunkVectors = 2;        // of output channels
+constexpr double kSerialWork = 1.5e6;            // multiply-adds below which sharing the work costs more than it saves
 constexpr std::int64_t kTermsInRegisters = 512;  // summed before they meet the earlier ones: bounds the rounding error
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // The taps in the order of the kernel's rows and columns; empty unless they are a full 3x3 grid of unit spacing.
 std::vector<Tap> grid_of(const Correlation& p) {
@@ -54,8 +54,13 @@ Blocking choose_blocking(const Correlation& p, int threads) {
   const std::int64_t fit = kInputBytes / (kWinogradPoints * p.c * std::int64_t(sizeof(float)));
   b.blocks = ceil_div(b.tiles, std::clamp(fit, kFewTiles, kManyTiles));
   // A multiple of the threads, so that none waits for the last block.
-  const std::int64_t even = ceil_div(b.blocks, threads) * threads;
-  if (b.blocks < 8 * threads && even * kFewTiles <= b.tiles) b.blocks = even;
+  if (b.blocks < 8 * threads) {
+    const std::int64_t up = ceil_div(b.blocks, threads) * threads, down = up - threads;
+    if (up * kFewTiles <= b.tiles)
+      b.blocks = up;
+    else if (down > 0)
+      b.blocks = down;
+  }
   b.together = b.blocks * p.groups < threads;
   return b;
 }
@@ -68,12 +73,15 @@ class Winograd final : public PackedCorrelation<float> {
         lanes_(kernels<float>().lanes),
         vectors_(ceil_div(problem.k, lanes_)),
         chunks_(ceil_div(vectors_, kChunkVectors)),
-        packed_(std::size_t(problem.groups * kWinogradPoints * problem.c * vectors_ * lanes_)) {
+        packed_(std::size_t(problem.groups * weights_begin(chunks_))) {
     pack_weights(weights);
   }
 
   void run(const float* x, const float* bias, bool relu, float* y) const override {
-    const Blocking blocking = choose_blocking(problem_, num_threads());
+    const std::int64_t tiles =
+        problem_.images * ceil_div(problem_.out_h, kOutputs) * ceil_div(problem_.out_w, kOutputs);
+    const double work = double(kWinogradPoints * problem_.groups * tiles) * double(problem_.c * problem_.k);
+    const Blocking blocking = choose_blocking(problem_, work < kSerialWork ? 1 : num_threads());
     const Call call{x,
                     bias,
                     relu,
@@ -83,7 +91,7 @@ class Winograd final : public PackedCorrelation<float> {
                     (blocking.most_tiles() * kChunkVectors + 1) * lanes_};
     const std::int64_t v_size = call.v_point * kWinogradPoints + lanes_, m_size = call.m_point * kWinogradPoints;
     if (!blocking.together) {
-      parallel_for(problem_.groups * blocking.blocks, problem_.macs(), [&](std::int64_t unit) {
+      parallel_for(problem_.groups * blocking.blocks, work < kSerialWork ? 0 : work, [&](std::int64_t unit) {
         const std::int64_t group = unit / blocking.blocks, block = unit % blocking.blocks;
         float* const v = thread_workspace<float>(std::size_t(v_size + m_size));
         const std::vector<WinogradRun> runs = runs_of(blocking, block);
@@ -93,7 +101,6 @@ class Winograd final : public PackedCorrelation<float> {
       return;
     }
     const Scratch<float> v{std::size_t(v_size)};
-    const double work = problem_.macs() / double(problem_.groups * blocking.blocks);
     const std::int64_t channels = ceil_div(problem_.c, 16);  // of a unit
     for (std::int64_t group = 0; group < problem_.groups; ++group)
       for (std::int64_t block = 0; block < blocking.blocks; ++block) {
@@ -119,23 +126,26 @@ class Winograd final : public PackedCorrelation<float> {
   };
 
   std::int64_t chunk_begin(std::int64_t chunk) const { return vectors_ * chunk / chunks_; }
+  // u[point][channel][output channel] of a chunk, a vector more from point to point for the cache's sets.
+  std::int64_t weights_begin(std::int64_t chunk) const {
+    return kWinogradPoints * lanes_ * (problem_.c * chunk_begin(chunk) + chunk);
+  }
 
   void pack_weights(const Weights<float>& weights) {
     std::int64_t source[9];
     for (std::size_t i = 0; i < 9; ++i) source[i] = grid_[i].source;
-    const std::int64_t per_vector = kWinogradPoints * problem_.c * lanes_;
     parallel_for(
         problem_.groups * chunks_, double(problem_.groups * problem_.k * problem_.c * 100), [&](std::int64_t unit) {
           const std::int64_t group = unit / chunks_, chunk = unit % chunks_;
           const std::int64_t begin = chunk_begin(chunk), end = chunk_begin(chunk + 1), width = (end - begin) * lanes_;
-          float* const out = packed_.data() + (group * vectors_ + begin) * per_vector;
-          for (std::int64_t c = 0; c < problem_.c; ++c)
-            for (std::int64_t vector = begin; vector < end; ++vector)
-              kernels<float>().winograd_weights({weights.data + group * weights.group_stride +
-                                                     vector * lanes_ * weights.k_stride + c * weights.c_stride,
-                                                 weights.k_stride, source,
-                                                 std::min<std::int64_t>(lanes_, problem_.k - vector * lanes_),
-                                                 out + c * width + (vector - begin) * lanes_, problem_.c * width});
+          float* const out = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
+          for (std::int64_t vector = begin; vector < end; ++vector)
+            for (std::int64_t c = 0; c < problem_.c; ++c)
+              kernels<float>().winograd_weights(
+                  {weights.data + group * weights.group_stride + vector * lanes_ * weights.k_stride +
+                       c * weights.c_stride,
+                   weights.k_stride, source, std::min<std::int64_t>(lanes_, problem_.k - vector * lanes_),
+                   out + c * width + (vector - begin) * lanes_, problem_.c * width + lanes_});
         });
   }
 
@@ -183,8 +193,8 @@ class Winograd final : public PackedCorrelation<float> {
     const std::int64_t tiles = runs.back().tile + runs.back().tiles;
     const std::int64_t begin = chunk_begin(chunk), vectors = chunk_begin(chunk + 1) - begin, width = vectors * lanes_;
     const std::int64_t panels = ceil_div(tiles, kernel.most_rows[vectors]);
-    const float* u = packed_.data() + (group * vectors_ + begin) * kWinogradPoints * p.c * lanes_;
-    for (std::int64_t point = 0; point < kWinogradPoints; ++point)
+    const float* u = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
+    for (std::int64_t point = 0; point < kWinogradPoints; ++point, u += lanes_)
       for (std::int64_t c = 0; c < p.c; c += kTermsInRegisters) {
         const std::int64_t channels = std::min(kTermsInRegisters, p.c - c);
         for (std::int64_t panel = 0; panel < panels; ++panel) {
@@ -211,6 +221,17 @@ class Winograd final : public PackedCorrelation<float> {
 
 bool winograd_serves(const Correlation& p) {
   return p.step_h == 1 && p.step_w == 1 && p.y_column == 1 && !grid_of(p).empty();
+}
+
+// Measured against direct with two threads, weights packed already: direct's time over this one's at 56x56 is 1.3 for
+// 8 channels, 1.5 for 16->16, 2.0 for 16->32, 2.3 for 32->32, 3.0 for 128->128; at 14x14 and one image 1.05 for 32->32,
+// 1.3 for 64->64, 2.3 for 128->128, and 1.6, 2.0, 2.5 in batches; at 7x7 and one image 1.0 for 32->32, 1.2 for
+// 64->64, 1.7 for 128->128, and 1.6, 2.1, 2.7 in batches. Below 32 output channels the input's transformation is shared
+// by too few.
+bool winograd_pays(const Correlation& p) {
+  const std::int64_t outputs = p.out_h * p.out_w;
+  const std::int64_t computed = kOutputs * kOutputs * ceil_div(p.out_h, kOutputs) * ceil_div(p.out_w, kOutputs);
+  return p.c >= 16 && p.k >= 16 && 2 * outputs >= computed && p.c * p.k * outputs >= (p.k < 32 ? 800'000 : 200'000);
 }
 
 std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights) {

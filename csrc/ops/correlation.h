@@ -59,6 +59,7 @@ std::unique_ptr<PackedCorrelation<T>> pack_direct(const Correlation& problem, co
 
 // Winograd's F(4x4, 3x3): float32, nine unit-spaced taps, unit step.
 bool winograd_serves(const Correlation& problem);
+bool winograd_pays(const Correlation& problem);  // where it serves: whether it beats direct, from one image's geometry
 std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights);
 
 // One input channel a group.
