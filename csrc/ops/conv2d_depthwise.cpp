@@ -2,7 +2,6 @@
 // pace. The input comes in strips in which each tap is a plain offset (strip.h); a vector holds columns of one output
 // row.
 #include <algorithm>
-#include <cmath>
 
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
@@ -33,22 +32,6 @@ Correlation in_reading_order(Correlation p) {
   return p;
 }
 
-// One plane by the definition: a tap outside the image is no term at all, where the strip's zeros would make a NaN of
-// an infinite weight.
-template <class T>
-void correlate_plainly(const Correlation& p, const T* x, const T* weight, T bias, bool relu, T* y) {
-  for (std::int64_t i = 0; i < p.out_h; ++i)
-    for (std::int64_t j = 0; j < p.out_w; ++j) {
-      T sum = 0;
-      for (std::size_t t = 0; t < p.taps.size(); ++t) {
-        const std::int64_t row = i * p.step_h + p.taps[t].row, column = j * p.step_w + p.taps[t].column;
-        if (row >= 0 && row < p.in_h && column >= 0 && column < p.in_w) sum += x[row * p.in_w + column] * weight[t];
-      }
-      sum += bias;
-      y[i * p.y_row + j * p.y_column] = relu && sum <= 0 ? T(0) : sum;
-    }
-}
-
 template <class T>
 class DepthwiseCorrelation final : public PackedCorrelation<T> {
  public:
@@ -61,7 +44,6 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
     for (std::int64_t channel = 0; channel < p_.groups * p_.k; ++channel) {
       const T* from = weights.data + channel / p_.k * weights.group_stride + channel % p_.k * weights.k_stride;
       for (const Tap& tap : p_.taps) *to++ = from[tap.source];
-      if (!std::all_of(to - p_.taps.size(), to, [](T w) { return std::isfinite(w); })) infinite_.push_back(channel);
     }
   }
 
@@ -82,11 +64,6 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
               to[i * p_.y_row + j * p_.y_column] = outputs[i * at.columns + j];
       }
     });
-    for (const std::int64_t channel : infinite_)
-      for (std::int64_t n = 0; n < p_.images; ++n)
-        correlate_plainly(p_, x + (n * p_.groups + channel / p_.k) * p_.in_h * p_.in_w,
-                          weight_.data() + channel * p_.reduction(), bias ? bias[channel] : T(0), relu,
-                          y + n * p_.y_image + channel * p_.y_plane);
   }
 
  private:
@@ -94,7 +71,6 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
   StripLayout layout_;
   DepthwiseTaps kind_;
   Scratch<T> weight_;
-  std::vector<std::int64_t> infinite_;  // output channels with a weight that is infinite or not a number
 };
 
 }  // namespace
