@@ -326,6 +326,29 @@ def test_nhwc_is_nchw_transposed(backend: str) -> None:
     np.testing.assert_array_equal(average, convnet.avg_pool2d(X, 2).transpose(nhwc))
 
 
+@pytest.mark.parametrize("padding", [0, "same", 1])
+def test_one_by_one_kernels_in_nhwc(backend: str, padding: Any) -> None:
+    """Without padding they are one matrix product."""
+    weight = WEIGHT[:, :, :1, :1].repeat(2, axis=1)
+    x, oihw = X.transpose(0, 2, 3, 1), weight.transpose(2, 3, 1, 0)
+    options = {"padding": padding, "activation": "relu"}
+    y = convnet.conv2d(x, oihw, BIAS, **options, layout="NHWC")
+    np.testing.assert_allclose(
+        y, convnet.conv2d(X, weight, BIAS, **options).transpose(0, 2, 3, 1), rtol=0, atol=1e-13
+    )
+    assert y.flags.c_contiguous
+    dy = y.transpose(0, 3, 1, 2)
+    found = convnet.conv2d_backward(y, x, oihw, padding=padding, layout="NHWC", needs=(True, True, False))
+    expected = convnet.conv2d_backward(dy, X, weight, padding=padding)
+    np.testing.assert_allclose(found[0], expected[0].transpose(0, 2, 3, 1), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(found[1], expected[1].transpose(2, 3, 1, 0), rtol=0, atol=1e-12)
+    assert found[2] is None
+    with pytest.raises(ValueError, match=r"^conv2d: bias"):
+        convnet.conv2d(x, oihw, BIAS[:3], layout="NHWC")
+    with pytest.raises(ValueError, match=r"^conv2d: dilation"):
+        convnet.conv2d(x, oihw, dilation=0, layout="NHWC")
+
+
 @pytest.mark.parametrize("rank", [0, 1, 3, 5])
 def test_wrong_rank_in_nhwc(backend: str, rank: int) -> None:
     x = np.zeros((3,) * rank)

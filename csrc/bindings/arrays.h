@@ -34,7 +34,21 @@ inline Dtype dtype_of(const py::array& a, const char* name) {
   }
 }
 
-inline std::string shape_text(const py::array& a) { return std::string(py::str(py::tuple(a.attr("shape")))); }
+// Texts of errors, made only when an error is.
+struct ShapeText {
+  const py::array& array;
+};
+inline ShapeText shape_text(const py::array& a) { return {a}; }
+inline std::ostream& operator<<(std::ostream& out, const ShapeText& shape) {
+  return out << std::string(py::str(py::tuple(shape.array.attr("shape"))));
+}
+
+struct SizesText {
+  const std::vector<std::int64_t>& sizes;
+};
+inline std::ostream& operator<<(std::ostream& out, const SizesText& text) {
+  return out << std::string(py::str(py::tuple(py::cast(text.sizes))));
+}
 
 template <class T>
 using Dense = py::array_t<T, py::array::c_style>;
@@ -60,8 +74,7 @@ Dense<T> dense_input(const py::array& a, const char* name, const char* op, py::s
 }
 
 inline Shape4 shape4(const std::vector<std::int64_t>& shape, const char* name, const char* op) {
-  require(shape.size() == 4, op, ": ", name, " must have 4 dimensions, got shape ",
-          std::string(py::str(py::tuple(py::cast(shape)))));
+  require(shape.size() == 4, op, ": ", name, " must have 4 dimensions, got shape ", SizesText{shape});
   return {shape[0], shape[1], shape[2], shape[3]};
 }
 
@@ -75,8 +88,7 @@ inline void require_shape(const py::array& a, const std::vector<std::int64_t>& e
                           const char* op) {
   bool same = std::size_t(a.ndim()) == expected.size();
   for (std::size_t i = 0; same && i < expected.size(); ++i) same = a.shape(py::ssize_t(i)) == expected[i];
-  require(same, op, ": ", name, " has shape ", shape_text(a), ", expected ",
-          std::string(py::str(py::tuple(py::cast(expected)))));
+  require(same, op, ": ", name, " has shape ", shape_text(a), ", expected ", SizesText{expected});
 }
 
 inline std::vector<std::int64_t> as_vector(const Shape4& s) { return {s.begin(), s.end()}; }

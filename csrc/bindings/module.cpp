@@ -52,7 +52,8 @@ py::array conv2d(const py::array& x, const py::array& weight, const OptionalArra
 }
 
 py::tuple conv2d_backward(const py::array& dy, const py::array& x, const py::array& weight, Pair stride,
-                          Padding padding, Pair dilation, std::int64_t groups, Needs needs) {
+                          Padding padding, Pair dilation, std::int64_t groups, Needs needs,
+                          const std::string& algorithm) {
   return with_dtype(x, "x", [&](auto t) -> py::tuple {
     using T = decltype(t);
     const char* op = "conv2d_backward";
@@ -61,6 +62,9 @@ py::tuple conv2d_backward(const py::array& dy, const py::array& x, const py::arr
     const auto dys = dense_input<T>(dy, "dy");
     const auto xs = dense_input<T>(x, "x");
     const auto ws = dense_input<T>(weight, "weight");
+    const Algorithm how = algorithm_named(algorithm.c_str());
+    require(how != Algorithm::reference, op,
+            ": algorithm 'reference' has no backward; the naive backend is its oracle");
     py::object dx = py::none(), dw = py::none(), db = py::none();
     T *dx_data = nullptr, *dw_data = nullptr, *db_data = nullptr;
     const auto want = [](py::object& into, py::array_t<T> a) {
@@ -73,7 +77,7 @@ py::tuple conv2d_backward(const py::array& dy, const py::array& x, const py::arr
     if (needs[2]) db_data = want(db, output<T>({shape.c_out}));
     {
       NoGil release;
-      if (dx_data) conv2d_backward_input<T>(shape, dys.data(), ws.data(), dx_data);
+      if (dx_data) conv2d_backward_input<T>(shape, how, dys.data(), ws.data(), dx_data);
       if (dw_data) conv2d_backward_weight<T>(shape, dys.data(), xs.data(), dw_data);
       if (db_data) conv2d_backward_bias<T>(shape, dys.data(), db_data);
     }
@@ -378,7 +382,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("conv2d", &conv2d, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
         py::arg("dilation"), py::arg("groups"), py::arg("relu"), py::arg("algorithm"), py::arg("out"));
   m.def("conv2d_backward", &conv2d_backward, py::arg("dy"), py::arg("x"), py::arg("weight"), py::arg("stride"),
-        py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("needs"));
+        py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("needs"), py::arg("algorithm"));
   const auto max_pool_arguments = [](bool with_indices) {
     return
         [with_indices](const py::array& x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode) {

@@ -1,31 +1,90 @@
 // Rows of numbers, one output for one or two inputs.
 #pragma once
 
+#include "kernels.h"
 #include "vec.h"
 
 namespace convnet {
 namespace {
 
 template <class T>
-void gather(const T* x, std::int64_t step, std::int64_t count, T* y) {
-  if (step == 2) {  // a constant step lets the compiler load whole vectors and permute
-    for (std::int64_t i = 0; i < count; ++i) y[i] = x[2 * i];
+inline void zero(T* y, std::int64_t count) {
+  if (count > 0) for_vectors<T>(count, [&](std::int64_t j, std::int64_t n) { store_upto(y + j, Vec<T>{}, n); });
+}
+
+// y[i] = x[i·step]; reads nothing behind the last element.
+template <class T>
+inline void gather_row(const T* x, std::int64_t columns, std::int64_t step, T* y) {
+  if (step == 1) {
+    for_vectors<T>(columns, [&](std::int64_t i, std::int64_t n) { store_upto(y + i, load_upto(x + i, n), n); });
+  } else if (step == 2) {
+    for_vectors<T>(columns, [&](std::int64_t i, std::int64_t n) {
+      const T* from = x + 2 * i;
+      if (i + kLanes<T> < columns) {
+        store(y + i, evens<T>(load(from), load(from + kLanes<T>)));
+      } else {
+        const std::int64_t high = 2 * n - 1 - kLanes<T>;
+        const Vec<T> low = load_upto(from, high >= 0 ? kLanes<T> : 2 * n - 1);
+        store_upto(y + i, evens<T>(low, high > 0 ? load_first(from + kLanes<T>, high) : Vec<T>{}), n);
+      }
+    });
   } else {
-    for (std::int64_t i = 0; i < count; ++i) y[i] = x[i * step];
+    for (std::int64_t i = 0; i < columns; ++i) y[i] = x[i * step];
   }
+}
+
+template <class T>
+void copy_rows(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t columns, T* y, std::int64_t y_row) {
+  for (; rows > 0; --rows, x += x_row, y += y_row) gather_row(x, columns, 1, y);
+}
+
+template <class T>
+void pad_rows(const PaddedRows<T>& p) {
+  const T* x = p.x;
+  T* y = p.y;
+  for (std::int64_t i = 0; i < p.rows; ++i, x += p.x_stride, y += p.y_stride) {
+    zero(y, p.left);
+    gather_row(x, p.columns, p.step, y + p.left);
+    zero(y + p.left + p.columns, p.right);
+  }
+}
+
+// y[j][i] = x[row_offset(i) + j]: squares of lanes x lanes through registers, those at the edges partly filled.
+template <class T, class RowOffset>
+inline void transpose(const T* x, RowOffset row_offset, std::int64_t rows, std::int64_t columns, T* y,
+                      std::int64_t y_stride) {
+  constexpr int L = kLanes<T>;
+  for (std::int64_t i0 = 0; i0 < rows; i0 += L)
+    for (std::int64_t j0 = 0; j0 < columns; j0 += L) {
+      const std::int64_t height = rows - i0 < L ? rows - i0 : L, width = columns - j0 < L ? columns - j0 : L;
+      Vec<T> square[L];
+      if (height == L && width == L) {
+#pragma GCC unroll 16
+        for (int i = 0; i < L; ++i) square[i] = load(x + row_offset(i0 + i) + j0);
+        transpose_square<T>(square);
+#pragma GCC unroll 16
+        for (int j = 0; j < L; ++j) store(y + (j0 + j) * y_stride + i0, square[j]);
+      } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < L; ++i) square[i] = i < height ? load_upto(x + row_offset(i0 + i) + j0, width) : Vec<T>{};
+        transpose_square<T>(square);
+#pragma GCC unroll 16
+        for (int j = 0; j < L; ++j)
+          if (j < width) store_upto(y + (j0 + j) * y_stride + i0, square[j], height);
+      }
+    }
 }
 
 template <class T>
 void transpose(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
                std::int64_t y_stride) {
-  constexpr std::int64_t block = 16;  // both sides of a block stay in the first-level cache
-  for (std::int64_t i0 = 0; i0 < rows; i0 += block)
-    for (std::int64_t j0 = 0; j0 < columns; j0 += block) {
-      const std::int64_t i1 = i0 + block < rows ? i0 + block : rows;
-      const std::int64_t j1 = j0 + block < columns ? j0 + block : columns;
-      for (std::int64_t j = j0; j < j1; ++j)
-        for (std::int64_t i = i0; i < i1; ++i) y[j * y_stride + i] = x[i * x_stride + j];
-    }
+  transpose(x, [=](std::int64_t i) { return i * x_stride; }, rows, columns, y, y_stride);
+}
+
+template <class T>
+void transpose_rows(const T* x, const std::int64_t* row_offset, std::int64_t rows, std::int64_t columns, T* y,
+                    std::int64_t y_stride) {
+  transpose(x, [=](std::int64_t i) { return row_offset[i]; }, rows, columns, y, y_stride);
 }
 
 template <class T>

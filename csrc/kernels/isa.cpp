@@ -1,10 +1,14 @@
 // One instruction set's table. Compiled once for each, with CONVNET_ISA naming it; everything but the table itself
 // has internal linkage, so that no linker can put this unit's code where an older processor runs it.
+#include "depthwise.h"
 #include "elementwise.h"
 #include "exponential.h"
 #include "kernels.h"
+#include "pool.h"
 #include "rows.h"
+#include "strip.h"
 #include "tile.h"
+#include "winograd.h"
 
 namespace convnet {
 namespace {
@@ -22,8 +26,26 @@ Kernels<T> make() {
   add_tiles<T, 1, 3>(table);
   add_tiles<T, 1, 4>(table);
   table.place = place<T>;
-  table.gather = gather<T>;
+  table.pad_rows = pad_rows<T>;
+  table.depthwise[int(DepthwiseTaps::any)] = depthwise<T, AnyTaps<T>>;
+  table.depthwise[int(DepthwiseTaps::grid3x3)] = depthwise<T, GridTaps<T, 3, 3, 1>>;
+  table.depthwise[int(DepthwiseTaps::grid3x3_step2)] = depthwise<T, GridTaps<T, 3, 3, 2>>;
+  table.depthwise[int(DepthwiseTaps::grid5x5)] = depthwise<T, GridTaps<T, 5, 5, 1>>;
+  table.depthwise[int(DepthwiseTaps::grid5x5_step2)] = depthwise<T, GridTaps<T, 5, 5, 2>>;
+  table.depthwise_gradient[int(DepthwiseTaps::any)] = gradient_of_any_taps<T>;
+  table.depthwise_gradient[int(DepthwiseTaps::grid3x3)] = gradient_of_grid<T, 3, 3, 1>;
+  table.depthwise_gradient[int(DepthwiseTaps::grid3x3_step2)] = gradient_of_grid<T, 3, 3, 2>;
+  table.depthwise_gradient[int(DepthwiseTaps::grid5x5)] = gradient_of_grid<T, 5, 5, 1>;
+  table.depthwise_gradient[int(DepthwiseTaps::grid5x5_step2)] = gradient_of_grid<T, 5, 5, 2>;
+  table.max_pool = max_pool<T>;
+  table.scatter_add = scatter_add<T>;
+  table.average_pool = average_pool<T>;
+  table.copy_rows = copy_rows<T>;
+  table.split_rows[int(RowReduction::none)] = split_rows<T, Only>;
+  table.split_rows[int(RowReduction::sum)] = split_rows<T, Sum>;
+  table.split_rows[int(RowReduction::greatest)] = split_rows<T, Greater>;
   table.transpose = transpose<T>;
+  table.transpose_rows = transpose_rows<T>;
   table.sum = sum<T>;
   table.relu = relu<T>;
   table.relu_backward = relu_backward<T>;
@@ -42,6 +64,15 @@ Kernels<T> make() {
   table.squared_distance = squared_distance<T>;
   table.normalize = normalize<T>;
   table.normalize_backward = normalize_backward<T>;
+  if constexpr (sizeof(T) == 4) {
+    add_winograd_products<1, 1>(table);
+    add_winograd_products<1, 2>(table);
+    add_winograd_products<1, 3>(table);
+    add_winograd_products<1, 4>(table);
+    table.winograd_input = winograd_input;
+    table.winograd_output = winograd_output;
+    table.winograd_weights = winograd_weights;
+  }
   return table;
 }
 

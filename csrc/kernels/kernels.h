@@ -26,6 +26,70 @@ struct Tile {
   bool relu;              // after everything
 };
 
+// Winograd's F(4x4, 3x3), winograd.h: tiles that lie side by side in one row of an image's tiles.
+constexpr int kWinogradPoints = 36;  // products of a tile
+struct WinogradRun {
+  std::int64_t tile;  // the first one's place in the block
+  int tiles;          // at most lanes - 1
+  int lanes;          // that may be written from `tile` on
+  // The first tile's first input, from x, and which of the 6 rows and of the columns from there are in the image
+  std::int64_t x;
+  int row_begin, row_end, column_begin, column_end;
+  // The first tile's first output, from y, and the rows (at most 4) and columns that are wanted
+  std::int64_t y;
+  int rows, columns;
+};
+
+// v[point][channel][tile] of a block's runs, in their order.
+template <class T>
+struct WinogradInput {
+  const T* x;
+  std::int64_t channels, x_plane, x_row;
+  const WinogradRun* runs;
+  std::int64_t run_count;
+  T* v;
+  std::int64_t v_point, v_channel;
+};
+
+// One tile of one point's product: m[i][j] (+)= sum over channels c of v[c·v_channel + i] · u[c·width + j] for i <
+// rows, j < width, which is vectors·lanes.
+template <class T>
+struct WinogradProduct {
+  const T* v;
+  std::int64_t v_channel;
+  const T* u;
+  std::int64_t channels;
+  T* m;
+  bool add;        // to what m holds
+  const T* ahead;  // what is read soon, fetched on the way: ahead_step values a channel
+  std::int64_t ahead_step;
+};
+
+// y from m[point][tile][channel].
+template <class T>
+struct WinogradOutput {
+  const T* m;
+  std::int64_t m_point, m_tile;
+  const WinogradRun* runs;
+  std::int64_t run_count;
+  const T* bias;  // or null
+  bool relu;
+  std::int64_t channels;
+  T* y;
+  std::int64_t y_plane, y_row;
+};
+
+// u[point][lane] from the nine weights of `count` output channels, the other lanes zero.
+template <class T>
+struct WinogradWeights {
+  const T* weights;
+  std::int64_t k_stride;
+  const std::int64_t* source;  // of the nine, row by row
+  std::int64_t count;
+  T* u;
+  std::int64_t u_point;
+};
+
 // Where the lanes of a finished tile go. The tile's columns are positions first, first + 1, ... of a grid of `pitch`
 // columns, of which the first `columns` of each row are real; position p is y[p / pitch · y_row + p % pitch ·
 // y_column].
@@ -41,6 +105,89 @@ struct Placement {
   std::int64_t y_row, y_column;
 };
 
+// Rows copied into a wider image: y[i] = `left` zeros, x[i][0], x[i][step], ... (`columns` of them), `right` zeros.
+template <class T>
+struct PaddedRows {
+  const T* x;
+  std::int64_t x_stride, step;
+  std::int64_t rows, left, columns, right;
+  T* y;
+  std::int64_t y_stride;
+};
+
+// Rows of a strip from those of a plane: row i is the reduction of count[i] rows of x, the first of them first[i], with
+// distance reduced_row; without `first` it is row i of x. Of `columns` columns, those with unit step go to phase[0] and
+// of step 2 the even ones to phase[0], the odd ones to phase[1], either of which may be null; of longer steps every
+// step-th to phase[0], `columns` of them.
+template <class T>
+struct RowSplit {
+  const T* x;
+  std::int64_t x_row;
+  std::int64_t rows;
+  const std::int64_t *first, *count;
+  std::int64_t reduced_row;
+  std::int64_t columns, step;
+  T* phase[2];
+  std::int64_t y_row;
+};
+
+enum class RowReduction { none, sum, greatest, count };
+
+// Rows of outputs of one plane under one filter: y[i][j] = bias + sum over taps t of weight[t] · x[i·x_row +
+// tap_offset[t] + j] for i < rows, j < columns. x is read to whole vectors of columns. Terms are added in this order,
+// the bias last.
+template <class T>
+struct Depthwise {
+  const T* x;
+  std::int64_t x_row;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  const T* weight;
+  T bias;
+  bool relu;
+  std::int64_t rows, columns;
+  T* y;
+  std::int64_t y_row;
+};
+
+// The adjoint for the weights: sum[t][lane] += sum over i, j of dy[i·dy_row + j] · x[i·x_row + tap_offset[t] + j], the
+// columns j of one lane in one sum.
+template <class T>
+struct DepthwiseGradient {
+  const T* x;
+  std::int64_t x_row;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  const T* dy;
+  std::int64_t dy_row;
+  std::int64_t rows, columns;
+  T* sum;
+};
+
+// Taps that share their loads between output rows: a grid of so many rows and columns, the outputs a step of so many
+// rows apart.
+enum class DepthwiseTaps { any, grid3x3, grid3x3_step2, grid5x5, grid5x5_step2, count };
+
+// Rows of pooled outputs of one plane: the window of output (i, j) is x[i·x_row + tap_offset[t] + j] for its taps t.
+// x is read to whole vectors of columns.
+template <class T>
+struct Pool {
+  const T* x;
+  std::int64_t x_row;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  std::int64_t rows, columns;
+  T* y;
+  std::int64_t y_row;
+  // Of averages: y[i][j] is the sum over row_count[i] · column_count[j].
+  const T *row_count, *column_count;
+  // Of maxima: indices[i·y_row + j] = origin + i·row_place + j·column_place + tap_place[t] for the first tap t that is
+  // the maximum; may be null.
+  std::int64_t* indices;
+  std::int64_t origin, row_place, column_place;
+  const std::int64_t* tap_place;
+};
+
 template <class T>
 struct Kernels {
   int lanes;
@@ -48,11 +195,23 @@ struct Kernels {
   void (*tile[kMostRows + 1][kMostVectors + 1])(const Tile<T>&);
   void (*place)(const Placement<T>&);
 
-  // y[i] = x[i · step] for i < count
-  void (*gather)(const T* x, std::int64_t step, std::int64_t count, T* y);
+  void (*pad_rows)(const PaddedRows<T>&);
+  void (*depthwise[int(DepthwiseTaps::count)])(const Depthwise<T>&);
+  void (*depthwise_gradient[int(DepthwiseTaps::count)])(const DepthwiseGradient<T>&);
+  // False where a window's maximum is NaN or -inf, whose index is not to be relied on.
+  bool (*max_pool)(const Pool<T>&);
+  void (*average_pool)(const Pool<T>&);
+  // y[i][j] = x[i][j] for i < rows, j < columns
+  void (*copy_rows)(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t columns, T* y, std::int64_t y_row);
+  // y[index[i]] += x[i] for i < count, unless an index is outside [0, limit): then false, and y is left alone.
+  bool (*scatter_add)(const T* x, const std::int64_t* index, std::int64_t count, std::int64_t limit, T* y);
+  void (*split_rows[int(RowReduction::count)])(const RowSplit<T>&);
   // y[j][i] = x[i][j] for i < rows, j < columns
   void (*transpose)(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
                     std::int64_t y_stride);
+  // y[j][i] = x[row_offset[i] + j]
+  void (*transpose_rows)(const T* x, const std::int64_t* row_offset, std::int64_t rows, std::int64_t columns, T* y,
+                         std::int64_t y_stride);
   T (*sum)(const T* x, std::int64_t count);
   void (*relu)(const T* x, std::int64_t count, T* y);
   void (*relu_backward)(const T* dy, const T* x, std::int64_t count, T* dx);
@@ -75,6 +234,12 @@ struct Kernels {
   void (*normalize)(const T* x, T mean, T scale, T shift, std::int64_t count, T* y);  // (x - mean)·scale + shift
   // dy·scale + (x - mean)·slope + shift
   void (*normalize_backward)(const T* dy, T scale, const T* x, T mean, T slope, T shift, std::int64_t count, T* dx);
+
+  // Null for double
+  void (*winograd_product[kMostRows + 1][kMostVectors + 1])(const WinogradProduct<T>&);
+  void (*winograd_input)(const WinogradInput<T>&);
+  void (*winograd_output)(const WinogradOutput<T>&);
+  void (*winograd_weights)(const WinogradWeights<T>&);
 };
 
 struct IsaTable {

@@ -38,6 +38,21 @@ struct VecOf<double> {
   typedef double loose __attribute__((vector_size(kVectorBytes), aligned(8), may_alias));
 };
 
+// Integers of a lane's size: comparisons yield them, and positions in a plane are counted in them.
+template <class T>
+struct IntOf;
+template <>
+struct IntOf<float> {
+  typedef std::int32_t type __attribute__((vector_size(kVectorBytes)));
+};
+template <>
+struct IntOf<double> {
+  typedef std::int64_t type __attribute__((vector_size(kVectorBytes)));
+};
+
+template <class T>
+using IntVec = typename IntOf<T>::type;
+
 template <class T>
 using Vec = typename VecOf<T>::type;
 
@@ -54,6 +69,21 @@ inline void store(T* p, Vec<T> v) {
   *reinterpret_cast<typename VecOf<T>::loose*>(p) = v;
 }
 
+// 0, 1, 2, ...
+template <class T>
+inline IntVec<T> lane_numbers() {
+  IntVec<T> numbers = {};
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes<T>; ++i) numbers[i] = i;
+  return numbers;
+}
+
+// Zero in all but the first `count` lanes.
+template <class T>
+inline Vec<T> keep_first(Vec<T> v, std::int64_t count) {
+  return lane_numbers<T>() < static_cast<decltype(+IntVec<T>{}[0])>(count) ? v : Vec<T>{};
+}
+
 // The first `count` lanes, 0 < count <= lanes; the others are zero, and not read.
 template <class T>
 inline Vec<T> load_first(const T* p, std::int64_t count) {
@@ -62,6 +92,11 @@ inline Vec<T> load_first(const T* p, std::int64_t count) {
     return _mm512_maskz_loadu_ps(__mmask16((1u << count) - 1), p);
   else
     return _mm512_maskz_loadu_pd(__mmask8((1u << count) - 1), p);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4)
+    return _mm256_maskload_ps(p, reinterpret_cast<__m256i>(lane_numbers<float>() < std::int32_t(count)));
+  else
+    return _mm256_maskload_pd(p, reinterpret_cast<__m256i>(lane_numbers<double>() < count));
 #else
   T lanes[kLanes<T>] = {};
   __builtin_memcpy(lanes, p, std::size_t(count) * sizeof(T));
@@ -76,11 +111,85 @@ inline void store_first(T* p, Vec<T> v, std::int64_t count) {
     _mm512_mask_storeu_ps(p, __mmask16((1u << count) - 1), v);
   else
     _mm512_mask_storeu_pd(p, __mmask8((1u << count) - 1), v);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4)
+    _mm256_maskstore_ps(p, reinterpret_cast<__m256i>(lane_numbers<float>() < std::int32_t(count)), v);
+  else
+    _mm256_maskstore_pd(p, reinterpret_cast<__m256i>(lane_numbers<double>() < count), v);
 #else
   T lanes[kLanes<T>];
   store(lanes, v);
   __builtin_memcpy(p, lanes, std::size_t(count) * sizeof(T));
 #endif
+}
+
+// Lanes [begin, end) of p; the others are zero, and not read.
+inline Vec<float> load_between(const float* p, int begin, int end) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_loadu_ps(__mmask16(((1u << end) - 1) & ~((1u << begin) - 1)), p);
+#elif defined(__AVX2__)
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i wanted = _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(begin), lane),
+                                             _mm256_cmpgt_epi32(_mm256_set1_epi32(end), lane));
+  return _mm256_maskload_ps(p, wanted);
+#else
+  float lanes[kLanes<float>] = {};
+  for (int i = begin; i < end; ++i) lanes[i] = p[i];
+  return load(lanes);
+#endif
+}
+
+// The lane numbers 0, 1, ... of a vector of T, to be spelled out in a shuffle.
+template <int... Lane>
+struct LaneList {};
+template <int N, int... Lane>
+struct LanesUpTo : LanesUpTo<N - 1, N - 1, Lane...> {};
+template <int... Lane>
+struct LanesUpTo<0, Lane...> {
+  using type = LaneList<Lane...>;
+};
+template <class T>
+using Lanes = typename LanesUpTo<kLanes<T>>::type;
+
+template <int First, class V, int... Lane>
+inline V every_second(V a, V b, LaneList<Lane...>) {
+  return __builtin_shufflevector(a, b, (2 * Lane + First)...);
+}
+
+// The lanes of a then b that stand at even (odd) places.
+template <class T>
+inline Vec<T> evens(Vec<T> a, Vec<T> b) {
+  return every_second<0>(a, b, Lanes<T>{});
+}
+template <class T>
+inline Vec<T> odds(Vec<T> a, Vec<T> b) {
+  return every_second<1>(a, b, Lanes<T>{});
+}
+
+// Lanes 1, 2, ... of v, then zero.
+template <class V, int... Lane>
+inline V next_lanes(V v, LaneList<Lane...>) {
+  return __builtin_shufflevector(v, V{}, (Lane + 1)...);
+}
+
+// One step of a transposition: swaps the odd blocks of D lanes of a with the even ones of b.
+template <int D, class V, int... Lane>
+inline void swap_blocks(V& a, V& b, LaneList<Lane...>) {
+  constexpr int L = sizeof...(Lane);
+  const V low = __builtin_shufflevector(a, b, (Lane & D ? L + Lane - D : Lane)...);
+  b = __builtin_shufflevector(a, b, (Lane & D ? L + Lane : Lane + D)...);
+  a = low;
+}
+
+// Rows become columns, of a square of lanes.
+template <class T, int D = 1>
+inline void transpose_square(Vec<T>* v) {
+  if constexpr (D < kLanes<T>) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes<T>; ++i)
+      if ((i & D) == 0) swap_blocks<D>(v[i], v[i + D], Lanes<T>{});
+    transpose_square<T, 2 * D>(v);
+  }
 }
 
 // Runs body(i, load, store) over [0, count) a vector at a time, the last one partial.
@@ -102,6 +211,17 @@ inline void store_upto(T* p, Vec<T> v, std::int64_t count) {
     store(p, v);
   else
     store_first(p, v, count);
+}
+
+// A value with several uses, loaded once: the compiler would rather load it again at each.
+template <class T>
+inline Vec<T> in_register(Vec<T> v) {
+#if defined(__x86_64__)
+  asm("" : "+v"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
+#endif
+  return v;
 }
 
 // Zero where v <= 0; NaN stays.

@@ -12,39 +12,21 @@
 namespace convnet {
 namespace {
 
-// Forward as a correlation: one tap for each kernel element. A 1x1 kernel that reads the image as it lies needs no
-// rows: the plane is one long row.
-Correlation forward(const Conv2dShape& s) {
-  Correlation p{};
-  p.images = s.n;
-  p.groups = s.groups;
-  p.c = s.c_in_group();
-  p.k = s.c_out_group();
-  p.in_h = s.h;
-  p.in_w = s.w;
-  p.out_h = s.o_h;
-  p.out_w = s.o_w;
-  p.step_h = s.stride_h;
-  p.step_w = s.stride_w;
-  for (std::int64_t r = 0; r < s.k_h; ++r)
-    for (std::int64_t q = 0; q < s.k_w; ++q)
-      p.taps.push_back({r * s.dilation_h - s.pad_top, q * s.dilation_w - s.pad_left, r * s.k_w + q});
-  const bool no_padding = s.pad_top == 0 && s.pad_bottom == 0 && s.pad_left == 0 && s.pad_right == 0;
-  if (s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && no_padding) {
-    p.in_w = p.out_w = s.h * s.w;
-    p.in_h = p.out_h = 1;
-  }
-  p.y_image = s.c_out * s.out_plane();
-  p.y_plane = s.out_plane();
-  p.y_row = p.out_w;
-  p.y_column = 1;
-  return p;
+// A single tap that reads the image as it lies needs no rows: the plane is one long row.
+void flatten(Correlation& p) {
+  const bool as_it_lies = p.taps.size() == 1 && p.taps[0].row == 0 && p.taps[0].column == 0 && p.step_h == 1 &&
+                          p.step_w == 1 && p.in_h == p.out_h && p.in_w == p.out_w && p.y_column == 1 &&
+                          p.y_row == p.out_w;
+  if (!as_it_lies) return;
+  p.in_w = p.out_w = p.in_h * p.in_w;
+  p.in_h = p.out_h = 1;
 }
 
 // The algorithm for a correlation, from one image's geometry alone: never from the batch or the threads.
 template <class T>
 Algorithm choose(const Correlation& p) {
   if (depthwise_serves(p)) return Algorithm::depthwise;
+  if (std::is_same_v<T, float> && winograd_serves(p) && winograd_pays(p)) return Algorithm::winograd;
   return Algorithm::direct;
 }
 
@@ -59,6 +41,8 @@ std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked
         throw std::invalid_argument("conv2d: algorithm 'winograd' needs float32 arrays, got float64");
       }
     case Algorithm::depthwise:
+      require(depthwise_serves(p),
+              "conv2d: algorithm 'depthwise' needs one input channel and at most 4 output channels a group");
       return pack_depthwise(p, weights);
     default:
       return pack_direct(p, weights);
@@ -99,11 +83,35 @@ Algorithm algorithm_named(const char* name) {
 
 const char* algorithm_name(Algorithm algorithm) { return kNames[int(algorithm)].name; }
 
+Correlation forward_correlation(const Conv2dShape& s) {
+  Correlation p{};
+  p.images = s.n;
+  p.groups = s.groups;
+  p.c = s.c_in_group();
+  p.k = s.c_out_group();
+  p.in_h = s.h;
+  p.in_w = s.w;
+  p.out_h = s.o_h;
+  p.out_w = s.o_w;
+  p.step_h = s.stride_h;
+  p.step_w = s.stride_w;
+  for (std::int64_t r = 0; r < s.k_h; ++r)
+    for (std::int64_t q = 0; q < s.k_w; ++q)
+      p.taps.push_back({r * s.dilation_h - s.pad_top, q * s.dilation_w - s.pad_left, r * s.k_w + q});
+  p.y_image = s.c_out * s.out_plane();
+  p.y_plane = s.out_plane();
+  p.y_row = s.o_w;
+  p.y_column = 1;
+  return p;
+}
+
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape& s, Algorithm asked, const T* weight) {
   // Without terms there is nothing to pack: the definition gives the bias.
   if (asked == Algorithm::reference || s.reduction() == 0) return std::make_unique<Reference<T>>(s, weight);
-  return pack<T>(forward(s), asked, {weight, s.c_out_group() * s.reduction(), s.reduction(), s.taps()});
+  Correlation p = forward_correlation(s);
+  flatten(p);
+  return pack<T>(p, asked, {weight, s.c_out_group() * s.reduction(), s.reduction(), s.taps()});
 }
 
 template <class T>
@@ -112,7 +120,7 @@ void conv2d(const Conv2dShape& s, Algorithm asked, const T* x, const T* weight, 
 }
 
 template <class T>
-void conv2d_backward_input(const Conv2dShape& s, const T* dy, const T* weight, T* dx) {
+void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, const T* weight, T* dx) {
   // Input row i·stride_h + f, phase f, meets the taps r with f + pad_top - r·dilation_h a multiple of stride_h, at dy's
   // row i + that multiple: within a phase the gradient is a correlation of unit step with dy.
   Correlation p{};
@@ -142,7 +150,8 @@ void conv2d_backward_input(const Conv2dShape& s, const T* dy, const T* weight, T
             p.taps.push_back({row / s.stride_h, column / s.stride_w, r * s.k_w + q});
         }
       if (p.taps.empty()) continue;
-      pack<T>(p, Algorithm::automatic, {weight, s.c_out_group() * s.reduction(), s.taps(), s.reduction()})
+      flatten(p);
+      pack<T>(p, asked, {weight, s.c_out_group() * s.reduction(), s.taps(), s.reduction()})
           ->run(dy, nullptr, false, dx + row_phase * s.w + column_phase);
     }
 }
@@ -159,7 +168,7 @@ void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
 #define CONVNET_INSTANTIATE(T)                                                                         \
   template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*); \
   template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);         \
-  template void conv2d_backward_input(const Conv2dShape&, const T*, const T*, T*);                     \
+  template void conv2d_backward_input(const Conv2dShape&, Algorithm, const T*, const T*, T*);          \
   template void conv2d_backward_bias(const Conv2dShape&, const T*, T*);
 CONVNET_INSTANTIATE(float)
 CONVNET_INSTANTIATE(double)

@@ -22,7 +22,7 @@ template <class T>
 void conv2d(const Conv2dShape& shape, Algorithm asked, const T* x, const T* weight, const T* bias, bool relu, T* y);
 
 template <class T>
-void conv2d_backward_input(const Conv2dShape& shape, const T* dy, const T* weight, T* dx);
+void conv2d_backward_input(const Conv2dShape& shape, Algorithm asked, const T* dy, const T* weight, T* dx);
 template <class T>
 void conv2d_backward_weight(const Conv2dShape& shape, const T* dy, const T* x, T* dw);
 template <class T>

@@ -1,10 +1,135 @@
+// Depthwise: one input channel a group, so each output plane is one input plane under one filter, and memory sets the
+// pace. The input comes in strips in which each tap is a plain offset (strip.h); a vector holds columns of one output
+// row.
+#include <algorithm>
+
+#include "../kernels/kernels.h"
+#include "../runtime/memory.h"
 #include "correlation.h"
+#include "strip.h"
+
 namespace convnet {
-bool depthwise_serves(const Correlation&) { return false; }
-template <class T>
-std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& p, const Weights<T>& w) {
-  return pack_direct(p, w);
+namespace {
+
+DepthwiseTaps taps_kind(const Correlation& p) {
+  const auto grid = [&](std::int64_t size) {
+    if (std::int64_t(p.taps.size()) != size * size) return false;
+    for (std::int64_t t = 0; t < size * size; ++t) {
+      const Tap& tap = p.taps[std::size_t(t)];
+      if (tap.row != p.taps[0].row + t / size || tap.column != p.taps[0].column + t % size) return false;
+    }
+    return true;
+  };
+  if (p.step_h <= 2 && grid(3)) return p.step_h == 1 ? DepthwiseTaps::grid3x3 : DepthwiseTaps::grid3x3_step2;
+  if (p.step_h <= 2 && grid(5)) return p.step_h == 1 ? DepthwiseTaps::grid5x5 : DepthwiseTaps::grid5x5_step2;
+  return DepthwiseTaps::any;
 }
+
+// The same taps from the top left corner on; the input gradient lists them from the bottom right.
+Correlation in_reading_order(Correlation p) {
+  std::sort(p.taps.begin(), p.taps.end(),
+            [](const Tap& a, const Tap& b) { return a.row != b.row ? a.row < b.row : a.column < b.column; });
+  return p;
+}
+
+template <class T>
+class DepthwiseCorrelation final : public PackedCorrelation<T> {
+ public:
+  DepthwiseCorrelation(const Correlation& problem, const Weights<T>& weights)
+      : p_(in_reading_order(problem)),
+        layout_(lay_out_strips<T>(p_)),
+        kind_(taps_kind(p_)),
+        weight_(std::size_t(p_.groups * p_.k * p_.reduction())) {
+    T* to = weight_.data();
+    for (std::int64_t channel = 0; channel < p_.groups * p_.k; ++channel) {
+      const T* from = weights.data + channel / p_.k * weights.group_stride + channel % p_.k * weights.k_stride;
+      for (const Tap& tap : p_.taps) *to++ = from[tap.source];
+    }
+  }
+
+  void run(const T* x, const T* bias, bool relu, T* y) const override {
+    for_strips(p_, layout_, x, T(0), p_.macs(), [&](const T* strip, const StripPlace& at, T* outputs) {
+      for (std::int64_t k = 0; k < p_.k; ++k) {
+        const std::int64_t channel = at.plane % p_.groups * p_.k + k;
+        T* const to =
+            y + at.plane / p_.groups * p_.y_image + channel * p_.y_plane + at.row * p_.y_row + at.column * p_.y_column;
+        const bool in_place = p_.y_column == 1;
+        kernels<T>().depthwise[int(kind_)]({strip, p_.step_h * layout_.pitch, p_.reduction(), layout_.tap_offset.data(),
+                                            weight_.data() + channel * p_.reduction(), bias ? bias[channel] : T(0),
+                                            relu, at.rows, at.columns, in_place ? to : outputs,
+                                            in_place ? p_.y_row : at.columns});
+        if (!in_place)
+          for (std::int64_t i = 0; i < at.rows; ++i)
+            for (std::int64_t j = 0; j < at.columns; ++j)
+              to[i * p_.y_row + j * p_.y_column] = outputs[i * at.columns + j];
+      }
+    });
+  }
+
+ private:
+  Correlation p_;
+  StripLayout layout_;
+  DepthwiseTaps kind_;
+  Scratch<T> weight_;
+};
+
+}  // namespace
+
+// With more output channels to an input channel the direct engine's tiles share more loads (measured: from 6 on).
+bool depthwise_serves(const Correlation& p) { return p.c == 1 && p.k <= 4 && strips_serve(p); }
+
+template <class T>
+std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem, const Weights<T>& weights) {
+  return std::make_unique<DepthwiseCorrelation<T>>(problem, weights);
+}
+
+template <class T>
+void depthwise_weight_gradient(const Correlation& p, const T* dy, const T* x, T* dw) {
+  const StripLayout s = lay_out_strips<T>(p);
+  const DepthwiseTaps kind = taps_kind(p);
+  const std::int64_t lanes = kernels<T>().lanes, taps = p.reduction(), sums = p.k * taps * lanes;  // of one group
+  const std::int64_t strips = p.images * s.strips(p);
+  // A slice sums some strips of one group; slices are added in order. Few groups are cut into more slices.
+  constexpr std::int64_t most_slices = 64;
+  const std::int64_t slices = std::clamp<std::int64_t>(most_slices / p.groups, 1, strips);
+  const Scratch<T> partial(std::size_t(p.groups * slices * sums));
+  const std::int64_t parts = p.groups * slices;
+  const std::int64_t units = std::clamp<std::int64_t>(
+      strips * p.groups * (s.block_h * s.block_w * p.k + kStripOverhead) / kUnitOutputs, 1, parts);
+  parallel_for(units, p.macs(), [&](std::int64_t unit) {
+    T* const strip = thread_workspace<T>(std::size_t(s.rows * s.pitch));
+    std::int64_t padded_for = -1;
+    for (std::int64_t part = parts * unit / units; part < parts * (unit + 1) / units; ++part) {
+      const std::int64_t group = part / slices, slice = part % slices;
+      T* const sum = partial.data() + part * sums;
+      std::fill_n(sum, sums, T(0));
+      for (std::int64_t i = strips * slice / slices; i < strips * (slice + 1) / slices; ++i) {
+        const StripPlace at = s.place(p, i / s.strips(p) * p.groups + group, i % s.strips(p));
+        fill_strip(p, s, x, at, T(0), padded_for, strip);
+        for (std::int64_t k = 0; k < p.k; ++k)
+          kernels<T>().depthwise_gradient[int(kind)](
+              {strip, p.step_h * s.pitch, taps, s.tap_offset.data(),
+               dy + at.plane / p.groups * p.y_image + (group * p.k + k) * p.y_plane + at.row * p.y_row + at.column,
+               p.y_row, at.rows, at.columns, sum + k * taps * lanes});
+      }
+    }
+  });
+  parallel_for(p.groups, double(p.groups * slices * sums), [&](std::int64_t group) {
+    T* const sum = partial.data() + group * slices * sums;
+    for (std::int64_t slice = 1; slice < slices; ++slice)
+      kernels<T>().axpby(T(1), sum, T(1), sum + slice * sums, sums, sum);
+    for (std::int64_t i = 0; i < p.k * taps; ++i) {
+      T* const lane = sum + i * lanes;
+      for (std::int64_t half = lanes / 2; half > 0; half /= 2)
+        for (std::int64_t j = 0; j < half; ++j) lane[j] += lane[j + half];
+      dw[group * p.k * taps + i] = lane[0];
+    }
+  });
+}
+
+template void depthwise_weight_gradient(const Correlation&, const float*, const float*, float*);
+template void depthwise_weight_gradient(const Correlation&, const double*, const double*, double*);
 template std::unique_ptr<PackedCorrelation<float>> pack_depthwise(const Correlation&, const Weights<float>&);
 template std::unique_ptr<PackedCorrelation<double>> pack_depthwise(const Correlation&, const Weights<double>&);
+
 }  // namespace convnet

@@ -11,23 +11,24 @@
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
+#include "band.h"
 #include "conv2d.h"
+#include "correlation.h"
+#include "division.h"
 
 namespace convnet {
 namespace {
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 constexpr std::int64_t kBlockBytes = 512 << 10;  // of the second-level cache, for both operands of a block of rows
 constexpr std::int64_t kSliceBytes = 6 << 20;    // for the partial sums of all slices
 constexpr std::int64_t kMostSlices = 16;
 
 struct Geometry {
-  bool gathered;                  // lanes are (channel, tap), else channels
-  std::int64_t taps, columns;     // taps apart, and lanes' worth of columns: c or c·taps
-  std::int64_t padded_columns;    // to whole vectors
-  std::int64_t image_h, image_w;  // of the turned image: padded input, or outputs where gathered
-  std::int64_t block_h;           // output rows of a block
+  bool gathered;                // lanes are (channel, tap), else channels
+  std::int64_t taps, columns;   // taps apart, and lanes' worth of columns: c or c·taps
+  std::int64_t padded_columns;  // to whole vectors
+  std::int64_t image_w;         // columns of the turned image: of the padded input, or of outputs where gathered
+  std::int64_t block_h;         // output rows of a block
   std::int64_t slices, panels, panel_runs;
   int vectors;
 
@@ -66,35 +67,48 @@ Geometry geometry(const Conv2dShape& s) {
   return g;
 }
 
-// x's rows for output rows [row0, row0 + h), channels (or channel and tap) innermost.
+// The turned input of a block of output rows.
 template <class T>
-void turn_input(const Conv2dShape& s, const Geometry& g, const T* x, std::int64_t row0, std::int64_t h, T* out) {
-  const std::int64_t rows = g.rows_of_block(s, h), width = g.padded_columns;
-  std::fill_n(out, rows * g.image_w * width, T(0));
-  if (!g.gathered) {
-    for (std::int64_t i = 0; i < rows; ++i) {
-      const std::int64_t row = row0 * s.stride_h - s.pad_top + i;
-      if (row >= 0 && row < s.h)
-        kernels<T>().transpose(x + row * s.w, s.in_plane(), s.c_in_group(), s.w,
-                               out + (i * g.image_w + s.pad_left) * width, width);
-    }
-    return;
+class TurnedInput {
+ public:
+  TurnedInput(const Conv2dShape& shape, const Geometry& geometry)
+      : s_(shape), g_(geometry), p_(forward_correlation(shape)), band_(p_, g_.block_h, s_.o_w, true) {
+    for (std::int64_t c = 0; g_.gathered && c < p_.c; ++c)
+      for (std::int64_t offset : band_.tap_offset) row_offset_.push_back(c * band_.channel_stride + offset);
   }
-  for (std::int64_t i = 0; i < h; ++i)
-    for (std::int64_t c = 0; c < s.c_in_group(); ++c)
-      for (std::int64_t r = 0; r < s.k_h; ++r) {
-        const std::int64_t row = (row0 + i) * s.stride_h + r * s.dilation_h - s.pad_top;
-        if (row < 0 || row >= s.h) continue;
-        const T* from = x + c * s.in_plane() + row * s.w;
-        for (std::int64_t q = 0; q < s.k_w; ++q) {
-          const std::int64_t start = q * s.dilation_w - s.pad_left;
-          const std::int64_t first = start < 0 ? ceil_div(-start, s.stride_w) : 0;
-          const std::int64_t last = std::min(s.o_w, start < s.w ? ceil_div(s.w - start, s.stride_w) : 0);
-          T* to = out + i * s.o_w * width + (c * s.k_h + r) * s.k_w + q;
-          for (std::int64_t j = first; j < last; ++j) to[j * width] = from[start + j * s.stride_w];
-        }
-      }
-}
+
+  std::int64_t size() const { return g_.rows_of_block(s_, g_.block_h) * g_.image_w * g_.padded_columns; }
+  std::int64_t workspace() const { return size() + (g_.gathered ? band_.template size<T>(p_.c) : 0); }
+
+  // Lanes beyond the channels stay zero, whatever blocks are filled in afterwards.
+  void clear(T* out) const { std::fill_n(out, size(), T(0)); }
+
+  // Output rows [row0, row0 + h) of one image's group.
+  void fill(const T* x, std::int64_t row0, std::int64_t h, T* out) const {
+    const std::int64_t width = g_.padded_columns;
+    if (g_.gathered) {
+      T* const band = out + size();
+      fill_band(p_, band_, x, row0, 0, band);
+      for (std::int64_t i = 0; i < h; ++i, out += s_.o_w * width)
+        kernels<T>().transpose_rows(band + i * band_.pitch, row_offset_.data(), g_.columns, s_.o_w, out, width);
+      return;
+    }
+    for (std::int64_t i = 0; i < g_.rows_of_block(s_, h); ++i, out += g_.image_w * width) {
+      const std::int64_t row = row0 * s_.stride_h - s_.pad_top + i;
+      if (row < 0 || row >= s_.h)
+        std::fill_n(out, g_.image_w * width, T(0));
+      else  // the padding at both sides is never written to
+        kernels<T>().transpose(x + row * s_.w, s_.in_plane(), s_.c_in_group(), s_.w, out + s_.pad_left * width, width);
+    }
+  }
+
+ private:
+  const Conv2dShape& s_;
+  const Geometry& g_;
+  Correlation p_;
+  BandLayout band_;
+  std::vector<std::int64_t> row_offset_;  // in the band, of each (channel, tap)
+};
 
 }  // namespace
 
@@ -106,8 +120,10 @@ void conv2d_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw
     std::fill_n(dw, outputs, T(0));
     return;
   }
+  if (const Correlation p = forward_correlation(s); depthwise_serves(p)) return depthwise_weight_gradient(p, dy, x, dw);
   const Kernels<T>& kernel = kernels<T>();
   const Geometry g = geometry<T>(s);
+  const TurnedInput<T> input(s, g);
   const std::int64_t lanes = kernel.lanes, width = g.padded_columns;
   const std::int64_t step_h = g.gathered ? 1 : s.stride_h, step_w = g.gathered ? 1 : s.stride_w;
   std::vector<std::int64_t> position_offset;  // of the positions of one output row
@@ -121,14 +137,14 @@ void conv2d_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw
                        slice = unit / g.panel_runs / s.groups;
     const std::int64_t panel0 = g.panels * run / g.panel_runs, panel1 = g.panels * (run + 1) / g.panel_runs;
     const std::int64_t k0 = panel_begin(panel0), k1 = panel_begin(panel1);
-    const std::int64_t turned_size = g.rows_of_block(s, g.block_h) * g.image_w * width;
-    T* turned = thread_workspace<T>(std::size_t(turned_size + g.block_h * s.o_w * (k1 - k0)));
-    T* packed = turned + turned_size;
+    T* const turned = thread_workspace<T>(std::size_t(input.workspace() + g.block_h * s.o_w * (k1 - k0)));
+    T* const packed = turned + input.workspace();
+    input.clear(turned);
     bool add = false;
     for (std::int64_t n = s.n * slice / g.slices; n < s.n * (slice + 1) / g.slices; ++n)
       for (std::int64_t row0 = 0; row0 < s.o_h; row0 += g.block_h, add = true) {
         const std::int64_t h = std::min(g.block_h, s.o_h - row0), positions = h * s.o_w;
-        turn_input(s, g, x + (n * s.c_in + group * s.c_in_group()) * s.in_plane(), row0, h, turned);
+        input.fill(x + (n * s.c_in + group * s.c_in_group()) * s.in_plane(), row0, h, turned);
         for (std::int64_t panel = panel0; panel < panel1; ++panel) {
           const std::int64_t begin = panel_begin(panel), rows = panel_begin(panel + 1) - begin;
           kernel.transpose(dy + (n * s.c_out + group * s.c_out_group() + begin) * s.out_plane() + row0 * s.o_w,

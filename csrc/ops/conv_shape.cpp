@@ -58,9 +58,10 @@ Conv2dShape::Conv2dShape(const Shape4& x, const Shape4& weight, const Pair& stri
   require(groups >= 1, op, ": groups must be at least 1, got ", groups);
   require(c_in % groups == 0 && c_out % groups == 0, op, ": groups = ", groups, " must divide the ", c_in,
           " input channels and the ", c_out, " output channels; x ", x, ", weight ", weight);
-  require(weight[1] == c_in / groups, op, ": x has ", c_in, " channels but weight expects ", weight[1] * groups,
-          groups > 1 ? message(" (", weight[1], " in each of ", groups, " groups)") : "", "; x ", x, ", weight ",
-          weight);
+  require(weight[1] == c_in / groups || groups > 1, op, ": x has ", c_in, " channels but weight expects ", weight[1],
+          "; x ", x, ", weight ", weight);
+  require(weight[1] == c_in / groups, op, ": x has ", c_in, " channels but weight expects ", weight[1] * groups, " (",
+          weight[1], " in each of ", groups, " groups); x ", x, ", weight ", weight);
   require(rows.extent() <= rows.padded() && columns.extent() <= columns.padded(), op, ": kernel of extent (",
           rows.extent(), ", ", columns.extent(), ") is larger than the padded input (", rows.padded(), ", ",
           columns.padded(), "); x ", x, ", weight ", weight);

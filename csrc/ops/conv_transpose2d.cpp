@@ -44,7 +44,7 @@ Conv2dShape conv_transpose2d_shape(const Shape4& x, const Shape4& weight, const 
 
 template <class T>
 void conv_transpose2d(const Conv2dShape& s, const T* x, const T* weight, const T* bias, T* y) {
-  conv2d_backward_input(s, x, weight, y);
+  conv2d_backward_input(s, Algorithm::automatic, x, weight, y);
   if (!bias) return;
   parallel_for(s.n * s.c_in, double(s.n * s.c_in) * double(s.in_plane()), [&](std::int64_t plane) {
     T* const to = y + plane * s.in_plane();

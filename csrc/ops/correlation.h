@@ -33,6 +33,9 @@ struct Correlation {
   }
 };
 
+struct Conv2dShape;
+Correlation forward_correlation(const Conv2dShape& shape);
+
 // Weights as the user has them: A[k, c, t] of a group is data[group·group_stride + k·k_stride + c·c_stride + t.source].
 template <class T>
 struct Weights {
@@ -56,11 +59,15 @@ std::unique_ptr<PackedCorrelation<T>> pack_direct(const Correlation& problem, co
 
 // Winograd's F(4x4, 3x3): float32, nine unit-spaced taps, unit step.
 bool winograd_serves(const Correlation& problem);
+bool winograd_pays(const Correlation& problem);  // where it serves: whether it beats direct, from one image's geometry
 std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights);
 
 // One input channel a group.
 bool depthwise_serves(const Correlation& problem);
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem, const Weights<T>& weights);
+// The gradient for the weights of a forward correlation that depthwise serves; dw (groups·k, taps).
+template <class T>
+void depthwise_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw);
 
 }  // namespace convnet

@@ -5,6 +5,7 @@
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
+#include "division.h"
 
 namespace convnet {
 namespace {
@@ -12,7 +13,7 @@ namespace {
 constexpr std::int64_t kTerms = 384;    // of the sum, taken from a block of b at a time
 constexpr std::int64_t kColumns = 384;  // of b, in such a block: together 576 KB of the second-level cache in float32
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+constexpr std::int64_t kPanelsAsItLies = 8;
 
 // `count` rows of a from `first`, terms outermost: packed[p·count + i]
 template <class T>
@@ -30,16 +31,12 @@ template <class T>
 void pack_columns(const Matrix<T>& b, std::int64_t p0, std::int64_t terms, std::int64_t first, std::int64_t count,
                   std::int64_t width, T* packed) {
   const T* from = b.data + p0 * b.row_stride + first * b.column_stride;
-  if (b.column_stride == 1) {
-    for (std::int64_t p = 0; p < terms; ++p) {
-      std::copy_n(from + p * b.row_stride, count, packed + p * width);
-      std::fill(packed + p * width + count, packed + (p + 1) * width, T(0));
-    }
-  } else {
+  if (b.column_stride == 1)
+    kernels<T>().copy_rows(from, b.row_stride, terms, count, packed, width);
+  else
     kernels<T>().transpose(from, b.column_stride, count, terms, packed, width);
-    for (std::int64_t p = 0; count < width && p < terms; ++p)
-      std::fill(packed + p * width + count, packed + (p + 1) * width, T(0));
-  }
+  for (std::int64_t p = 0; count < width && p < terms; ++p)
+    std::fill(packed + p * width + count, packed + (p + 1) * width, T(0));
 }
 
 }  // namespace
@@ -55,60 +52,60 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix<T>& a, co
     return;
   }
   const std::int64_t lanes = kernel.lanes;
-  int vectors = int(std::min<std::int64_t>(ceil_div(n, lanes), m <= kernel.most_rows[4]   ? 4
-                                                               : kernel.most_rows[3] >= 8 ? 3
-                                                                                          : 2));
+  const std::int64_t vectors = std::min<std::int64_t>(ceil_div(n, lanes), m <= kernel.most_rows[4] ? 4 : 2);
   const std::int64_t panels = ceil_div(m, kernel.most_rows[vectors]);
   const auto panel_begin = [&](std::int64_t panel) { return m * panel / panels; };
-  // A few rows pass over b once or twice: packing it would cost more than it brings.
-  const bool as_it_lies = panels <= 1 && b.column_stride == 1;
-  const std::int64_t block_columns = std::max<std::int64_t>(1, kColumns / (vectors * lanes)) * vectors * lanes;
+  // A few panels pass over b a few times: packing it would cost more than it brings. The last tile then ends with the
+  // last column and computes some columns of its neighbour again, which is cheaper than packing it.
+  const std::int64_t tile_columns = vectors * lanes;
+  const bool as_it_lies = panels <= kPanelsAsItLies && b.column_stride == 1 && n >= tile_columns;
+  const std::int64_t block_columns = std::max<std::int64_t>(1, kColumns / tile_columns) * tile_columns;
   const std::int64_t blocks = ceil_div(n, block_columns);
   const std::int64_t runs = std::clamp<std::int64_t>(4 / blocks, 1, panels);
-  const double work = double(m) * double(n) * double(k);
 
   const Scratch<T> rows(std::size_t(m) * std::size_t(k));
   parallel_for(panels, double(m) * double(k), [&](std::int64_t panel) {
-    pack_rows(a, panel_begin(panel), panel_begin(panel + 1) - panel_begin(panel), k,
-              rows.data() + panel_begin(panel) * k);
+    const std::int64_t begin = panel_begin(panel);
+    pack_rows(a, begin, panel_begin(panel + 1) - begin, k, rows.data() + begin * k);
   });
-  parallel_for(blocks * runs, work, [&](std::int64_t unit) {
-    const std::int64_t block = unit / runs, run = unit % runs;
-    const std::int64_t first = block * block_columns, columns = std::min(block_columns, n - first);
+  parallel_for(blocks * runs, double(m) * double(n) * double(k), [&](std::int64_t unit) {
+    const std::int64_t run = unit % runs, first = unit / runs * block_columns;
+    const std::int64_t columns = std::min(block_columns, n - first);
     T* packed = thread_workspace<T>(std::size_t(kTerms * block_columns + kMostRows * kMostVectors * lanes));
     T* sums = packed + kTerms * block_columns;
-    const std::int64_t zero = 0;
+    const std::int64_t no_offset = 0;
     for (std::int64_t p0 = 0; p0 < k; p0 += kTerms) {
-      const std::int64_t terms = std::min(kTerms, k - p0);
-      const bool last = p0 + terms == k;
-      for (std::int64_t j = 0; j < columns; j += vectors * lanes) {
-        const std::int64_t count = std::min(vectors * lanes, columns - j);
-        if (!as_it_lies || count % lanes != 0)
-          pack_columns(b, p0, terms, first + j, count, ceil_div(count, lanes) * lanes, packed + j * kTerms);
+      Tile<T> tile{};
+      tile.channels = std::min(kTerms, k - p0);
+      tile.taps = 1;
+      tile.tap_offset = &no_offset;
+      tile.add = add || p0 > 0;
+      tile.relu = relu && p0 + tile.channels == k;
+      for (std::int64_t j = 0; !as_it_lies && j < columns; j += tile_columns) {
+        const std::int64_t count = std::min(tile_columns, columns - j);
+        pack_columns(b, p0, tile.channels, first + j, count, ceil_div(count, lanes) * lanes, packed + j * kTerms);
       }
       for (std::int64_t panel = panels * run / runs; panel < panels * (run + 1) / runs; ++panel) {
         const std::int64_t begin = panel_begin(panel), count_rows = panel_begin(panel + 1) - begin;
-        for (std::int64_t j = 0; j < columns; j += vectors * lanes) {
-          const std::int64_t count = std::min(vectors * lanes, columns - j), width = ceil_div(count, lanes) * lanes;
-          const bool from_packed = !as_it_lies || count != width;
+        tile.a = rows.data() + begin * k + p0 * count_rows;
+        for (std::int64_t j = 0; j < columns; j += tile_columns) {
+          const std::int64_t count = std::min(tile_columns, columns - j), width = ceil_div(count, lanes) * lanes;
+          const std::int64_t repeated = as_it_lies ? width - count : 0;
+          tile.b = as_it_lies ? b.data + p0 * b.row_stride + first + j - repeated : packed + j * kTerms;
+          tile.channel_stride = as_it_lies ? b.row_stride : width;
           T* const y = c + begin * n + first + j;
-          Tile<T> tile{};
-          tile.a = rows.data() + begin * k + p0 * count_rows;
-          tile.b = from_packed ? packed + j * kTerms : b.data + p0 * b.row_stride + first + j;
-          tile.channels = terms;
-          tile.channel_stride = from_packed ? width : b.row_stride;
-          tile.taps = 1;
-          tile.tap_offset = &zero;
-          tile.add = add || p0 > 0;
-          tile.relu = relu && last;
-          const bool in_place = count == width;
-          tile.c = in_place ? y : sums;
-          tile.c_stride = in_place ? n : width;
-          if (!in_place && tile.add)
-            for (std::int64_t i = 0; i < count_rows; ++i) std::copy_n(y + i * n, count, sums + i * width);
-          kernel.tile[count_rows][width / lanes](tile);
-          if (!in_place)
-            for (std::int64_t i = 0; i < count_rows; ++i) std::copy_n(sums + i * width, count, y + i * n);
+          const auto multiply = kernel.tile[count_rows][width / lanes];
+          if (count == width) {
+            tile.c = y;
+            tile.c_stride = n;
+            multiply(tile);
+          } else {
+            tile.c = sums;
+            tile.c_stride = width;
+            if (tile.add) kernel.copy_rows(y, n, count_rows, count, sums + repeated, width);
+            multiply(tile);
+            kernel.copy_rows(sums + repeated, width, count_rows, count, y, n);
+          }
         }
       }
     }
@@ -118,8 +115,7 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix<T>& a, co
 template <class T>
 void dense(std::int64_t m, std::int64_t in, std::int64_t out, const T* x, const T* weight, const T* bias, bool relu,
            T* y) {
-  if (bias)
-    for (std::int64_t i = 0; i < m; ++i) std::copy_n(bias, out, y + i * out);
+  if (bias) kernels<T>().copy_rows(bias, 0, m, out, y, out);
   gemm<T>(m, out, in, {x, in, 1}, {weight, out, 1}, bias != nullptr, relu, y);
 }
 

@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
+#include "../kernels/kernels.h"
+#include "../runtime/memory.h"
 #include "../runtime/parallel.h"
 #include "message.h"
+#include "strip.h"
 
 namespace convnet {
 namespace {
@@ -34,17 +38,44 @@ struct Windows {
   explicit Windows(const Pool2dShape& s)
       : rows(spans(s.o_h, s.h, s.k_h, s.stride_h, s.pad_top, s.pad_bottom, s.dilation_h)),
         columns(spans(s.o_w, s.w, s.k_w, s.stride_w, s.pad_left, s.pad_right, s.dilation_w)) {}
-  std::int64_t divisor(std::size_t i, std::size_t j, bool count_include_pad) const {
-    return count_include_pad ? rows[i].padded * columns[j].padded : rows[i].inside * columns[j].inside;
-  }
 };
 
-template <class Visit>
-void for_planes(const Pool2dShape& s, Visit&& visit) {
-  parallel_for(s.planes(), double(s.planes()) * double(s.out_plane()) * double(s.k_h * s.k_w), [&](std::int64_t plane) {
-    for (std::size_t i = 0; i < std::size_t(s.o_h); ++i)
-      for (std::size_t j = 0; j < std::size_t(s.o_w); ++j) visit(plane, i, j);
-  });
+// The plane's windows as the taps of a correlation; a tap's source is its distance from the window's first.
+Correlation windows_as_taps(const Pool2dShape& s) {
+  Correlation p{};
+  p.images = s.planes();
+  p.groups = p.c = p.k = 1;
+  p.in_h = s.h;
+  p.in_w = s.w;
+  p.out_h = s.o_h;
+  p.out_w = s.o_w;
+  p.step_h = s.stride_h;
+  p.step_w = s.stride_w;
+  // Without taps where the strips would not do: windows far larger than the plane, planes whose positions do not fit a
+  // lane.
+  constexpr std::int64_t most_taps = 1 << 14;
+  if (s.k_h > most_taps || s.k_w > most_taps || s.k_h * s.k_w > most_taps || s.in_plane() > INT32_MAX) return p;
+  for (std::int64_t r = 0; r < s.k_h; ++r)
+    for (std::int64_t q = 0; q < s.k_w; ++q)
+      p.taps.push_back(
+          {r * s.dilation_h - s.pad_top, q * s.dilation_w - s.pad_left, r * s.dilation_h * s.w + q * s.dilation_w});
+  return p;
+}
+
+// The same in two steps: the rows of each window are reduced on their way into the strip, and one row of taps is left.
+template <class T>
+StripLayout lay_out_reduced(const Pool2dShape& s, const Windows& windows, RowReduction reduction, Correlation& p) {
+  p.taps.erase(p.taps.begin() + s.k_w, p.taps.end());
+  for (Tap& tap : p.taps) tap.row = 0;
+  p.step_h = 1;
+  StripLayout layout = lay_out_strips<T>(p);
+  layout.reduction = reduction;
+  layout.reduced_row = s.dilation_h * s.w;
+  for (const Span& rows : windows.rows) {
+    layout.reduced_first.push_back(rows.start);
+    layout.reduced_count.push_back(rows.inside);
+  }
+  return layout;
 }
 
 // Calls tap(place in the plane) for the window's elements in row-major order.
@@ -55,57 +86,166 @@ void for_taps(const Pool2dShape& s, const Span& rows, const Span& columns, Tap&&
       tap(row * s.w + column);
 }
 
+// The definition, for one output.
+template <class T>
+std::int64_t place_of_maximum(const Pool2dShape& s, const Span& rows, const Span& columns, const T* plane) {
+  std::int64_t best = rows.start * s.w + columns.start;
+  for_taps(s, rows, columns, [&](std::int64_t place) {
+    if (plane[place] > plane[best] || (std::isnan(plane[place]) && !std::isnan(plane[best]))) best = place;
+  });
+  return best;
+}
+
+template <class Visit>
+void for_outputs(const Pool2dShape& s, Visit&& visit) {
+  parallel_for(s.planes(), double(s.planes()) * double(s.out_plane()) * double(s.in_plane()), [&](std::int64_t plane) {
+    std::int64_t out = plane * s.out_plane();
+    for (std::size_t i = 0; i < std::size_t(s.o_h); ++i)
+      for (std::size_t j = 0; j < std::size_t(s.o_w); ++j) visit(plane, i, j, out++);
+  });
+}
+
+// What an average divides by, along one axis.
+template <class T>
+std::vector<T> counts(const std::vector<Span>& axis, bool count_include_pad) {
+  std::vector<T> result;
+  for (const Span& span : axis) result.push_back(T(count_include_pad ? span.padded : span.inside));
+  return result;
+}
+
+// In multiply-adds: moving an element from or to memory costs about as much as two (measured).
+double work(const Pool2dShape& s) {
+  return double(s.planes()) * (2.0 * double(s.in_plane()) + double(s.out_plane()) * double(s.k_h * s.k_w));
+}
+
 }  // namespace
 
 template <class T>
 void max_pool2d(const Pool2dShape& s, const T* x, T* y, std::int64_t* indices) {
+  if (s.planes() == 0) return;
   const Windows windows(s);
-  for_planes(s, [&](std::int64_t plane, std::size_t i, std::size_t j) {
-    const T* from = x + plane * s.in_plane();
-    std::int64_t best = windows.rows[i].start * s.w + windows.columns[j].start;
-    for_taps(s, windows.rows[i], windows.columns[j], [&](std::int64_t place) {
-      if (from[place] > from[best] || (std::isnan(from[place]) && !std::isnan(from[best]))) best = place;
+  Correlation p = windows_as_taps(s);
+  if (p.taps.empty() || !strips_serve(p)) {
+    for_outputs(s, [&](std::int64_t plane, std::size_t i, std::size_t j, std::int64_t out) {
+      const T* const from = x + plane * s.in_plane();
+      const std::int64_t best = place_of_maximum(s, windows.rows[i], windows.columns[j], from);
+      y[out] = from[best];
+      if (indices) indices[out] = best;
     });
-    const std::int64_t out = plane * s.out_plane() + std::int64_t(i) * s.o_w + std::int64_t(j);
-    y[out] = from[best];
-    if (indices) indices[out] = best;
+    return;
+  }
+  const StripLayout layout = indices ? lay_out_strips<T>(p) : lay_out_reduced<T>(s, windows, RowReduction::greatest, p);
+  std::vector<std::int64_t> tap_place;
+  for (const Tap& tap : p.taps) tap_place.push_back(tap.source);
+  for_strips(p, layout, x, -std::numeric_limits<T>::infinity(), work(s), [&](const T* strip, const StripPlace& at, T*) {
+    const std::int64_t first = at.plane * s.out_plane() + at.row * s.o_w + at.column;
+    Pool<T> pool{};
+    pool.x = strip;
+    pool.x_row = p.step_h * layout.pitch;
+    pool.taps = std::int64_t(p.taps.size());
+    pool.tap_offset = layout.tap_offset.data();
+    pool.rows = at.rows;
+    pool.columns = at.columns;
+    pool.y = y + first;
+    pool.y_row = s.o_w;
+    if (indices) pool.indices = indices + first;
+    pool.origin = (at.row * s.stride_h - s.pad_top) * s.w + at.column * s.stride_w - s.pad_left;
+    pool.row_place = s.stride_h * s.w;
+    pool.column_place = std::min(s.stride_w, s.w);  // a longer stride leaves one column
+    pool.tap_place = tap_place.data();
+    if (kernels<T>().max_pool(pool)) return;
+    for (std::int64_t i = at.row; i < at.row + at.rows; ++i)
+      for (std::int64_t j = at.column; j < at.column + at.columns; ++j) {
+        const std::int64_t out = at.plane * s.out_plane() + i * s.o_w + j;
+        const T* const plane = x + at.plane * s.in_plane();
+        if (!(y[out] > -std::numeric_limits<T>::infinity()))
+          indices[out] = place_of_maximum(s, windows.rows[std::size_t(i)], windows.columns[std::size_t(j)], plane);
+      }
   });
 }
 
 template <class T>
 void max_pool2d_backward(const Pool2dShape& s, const T* dy, const std::int64_t* indices, T* dx) {
-  const std::int64_t outputs = s.planes() * s.out_plane();
-  for (std::int64_t i = 0; i < outputs; ++i)
-    require(indices[i] >= 0 && indices[i] < s.in_plane(), "max_pool2d_backward: index ", indices[i],
-            " is outside its plane of ", s.h, " x ", s.w, " elements");
-  parallel_for(s.planes(), double(s.planes()) * double(s.in_plane() + s.out_plane()), [&](std::int64_t plane) {
-    T* to = dx + plane * s.in_plane();
+  parallel_for(s.planes(), 2.0 * double(s.planes()) * double(s.in_plane() + s.out_plane()), [&](std::int64_t plane) {
+    const std::int64_t* const begin = indices + plane * s.out_plane();
+    T* const to = dx + plane * s.in_plane();
     std::fill_n(to, s.in_plane(), T(0));
-    for (std::int64_t i = plane * s.out_plane(); i < (plane + 1) * s.out_plane(); ++i) to[indices[i]] += dy[i];
+    if (kernels<T>().scatter_add(dy + plane * s.out_plane(), begin, s.out_plane(), s.in_plane(), to)) return;
+    const std::int64_t bad =
+        *std::find_if(begin, begin + s.out_plane(), [&](std::int64_t i) { return i < 0 || i >= s.in_plane(); });
+    throw std::invalid_argument(
+        message("max_pool2d_backward: index ", bad, " is outside its plane of ", s.h, " x ", s.w, " elements"));
   });
 }
 
 template <class T>
 void avg_pool2d(const Pool2dShape& s, bool count_include_pad, const T* x, T* y) {
+  if (s.planes() == 0) return;
   const Windows windows(s);
-  for_planes(s, [&](std::int64_t plane, std::size_t i, std::size_t j) {
-    const T* from = x + plane * s.in_plane();
-    T sum = 0;
-    for_taps(s, windows.rows[i], windows.columns[j], [&](std::int64_t place) { sum += from[place]; });
-    y[plane * s.out_plane() + std::int64_t(i) * s.o_w + std::int64_t(j)] =
-        sum / T(windows.divisor(i, j, count_include_pad));
+  const std::vector<T> row_count = counts<T>(windows.rows, count_include_pad),
+                       column_count = counts<T>(windows.columns, count_include_pad);
+  if (s.k_h == s.h && s.k_w == s.w && s.dilation_h == 1 && s.dilation_w == 1 && s.out_plane() == 1 &&
+      windows.rows[0].inside == s.h && windows.columns[0].inside == s.w) {  // the whole plane
+    parallel_for(s.planes(), work(s), [&](std::int64_t plane) {
+      y[plane] = kernels<T>().sum(x + plane * s.in_plane(), s.in_plane()) / (row_count[0] * column_count[0]);
+    });
+    return;
+  }
+  Correlation p = windows_as_taps(s);
+  if (p.taps.empty() || !strips_serve(p)) {
+    for_outputs(s, [&](std::int64_t plane, std::size_t i, std::size_t j, std::int64_t out) {
+      T sum = 0;
+      for_taps(s, windows.rows[i], windows.columns[j],
+               [&](std::int64_t place) { sum += x[plane * s.in_plane() + place]; });
+      y[out] = sum / (row_count[i] * column_count[j]);
+    });
+    return;
+  }
+  const StripLayout layout = lay_out_reduced<T>(s, windows, RowReduction::sum, p);
+  for_strips(p, layout, x, T(0), work(s), [&](const T* strip, const StripPlace& at, T*) {
+    Pool<T> pool{};
+    pool.x = strip;
+    pool.x_row = p.step_h * layout.pitch;
+    pool.taps = std::int64_t(p.taps.size());
+    pool.tap_offset = layout.tap_offset.data();
+    pool.rows = at.rows;
+    pool.columns = at.columns;
+    pool.y = y + at.plane * s.out_plane() + at.row * s.o_w + at.column;
+    pool.y_row = s.o_w;
+    pool.row_count = row_count.data() + at.row;
+    pool.column_count = column_count.data() + at.column;
+    kernels<T>().average_pool(pool);
   });
 }
 
 template <class T>
 void avg_pool2d_backward(const Pool2dShape& s, bool count_include_pad, const T* dy, T* dx) {
   const Windows windows(s);
-  std::fill_n(dx, s.planes() * s.in_plane(), T(0));
-  for_planes(s, [&](std::int64_t plane, std::size_t i, std::size_t j) {
-    T* to = dx + plane * s.in_plane();
-    const T share = dy[plane * s.out_plane() + std::int64_t(i) * s.o_w + std::int64_t(j)] /
-                    T(windows.divisor(i, j, count_include_pad));
-    for_taps(s, windows.rows[i], windows.columns[j], [&](std::int64_t place) { to[place] += share; });
+  const std::vector<T> row_count = counts<T>(windows.rows, count_include_pad),
+                       column_count = counts<T>(windows.columns, count_include_pad);
+  parallel_for(s.planes(), work(s), [&](std::int64_t plane) {
+    T* const shares = thread_workspace<T>(std::size_t(s.o_w + s.w));  // of one output row
+    T* const spread = shares + s.o_w;                                 // over the input columns
+    T* const to = dx + plane * s.in_plane();
+    std::fill_n(to, s.in_plane(), T(0));
+    for (std::int64_t i = 0; i < s.o_h; ++i) {
+      const T* const from = dy + (plane * s.o_h + i) * s.o_w;
+      for (std::int64_t j = 0; j < s.o_w; ++j)
+        shares[j] = from[j] / (row_count[std::size_t(i)] * column_count[std::size_t(j)]);
+      std::fill_n(spread, s.w, T(0));
+      for (std::int64_t q = 0; q < s.k_w; ++q) {
+        const std::int64_t start = q * s.dilation_w - s.pad_left;
+        const std::int64_t first = start < 0 ? ceil_div(-start, s.stride_w) : 0;
+        const std::int64_t last = std::min(s.o_w, start < s.w ? ceil_div(s.w - start, s.stride_w) : 0);
+        if (s.stride_w == 1 && first < last)
+          kernels<T>().axpby(T(1), shares + first, T(1), spread + start + first, last - first, spread + start + first);
+        else
+          for (std::int64_t j = first; j < last; ++j) spread[start + j * s.stride_w] += shares[j];
+      }
+      const Span& span = windows.rows[std::size_t(i)];
+      for (std::int64_t r = 0, row = span.start; r < span.inside; ++r, row += s.dilation_h)
+        kernels<T>().axpby(T(1), spread, T(1), to + row * s.w, s.w, to + row * s.w);
+    }
   });
 }
 

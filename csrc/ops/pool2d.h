@@ -9,7 +9,8 @@ namespace convnet {
 template <class T>
 void max_pool2d(const Pool2dShape& shape, const T* x, T* y, std::int64_t* indices);
 
-// Throws std::invalid_argument for an index outside its plane, before dx is used for anything.
+// Throws std::invalid_argument for an index outside its plane; nothing is ever written outside, and dx is then worth
+// nothing.
 template <class T>
 void max_pool2d_backward(const Pool2dShape& shape, const T* dy, const std::int64_t* indices, T* dx);
 

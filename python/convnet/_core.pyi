@@ -110,6 +110,7 @@ def conv2d_backward(
     dilation: Pair,
     groups: int,
     needs: tuple[bool, bool, bool],
+    algorithm: str,
 ) -> tuple[Array | None, Array | None, Array | None]: ...
 def conv_transpose2d_shape(
     x: tuple[int, ...],

@@ -52,11 +52,16 @@ def conv2d(
     relu = activation is not None and arguments.is_relu("conv2d", activation)
     if algorithm != "auto":
         arguments.check_algorithm("conv2d", algorithm)
-    if layout != "NCHW":
-        x, weight = arguments.to_nchw("conv2d", layout, x), arguments.to_oihw(weight)
     stride = arguments.pair("conv2d", "stride", stride)
     dilation = arguments.pair("conv2d", "dilation", dilation)
     groups = arguments.integer("conv2d", "groups", groups)
+    if layout != "NCHW":
+        fits = bias is None or bias.shape == weight.shape[3:]
+        plain = algorithm == "auto" and out is None and fits
+        if plain and _is_product(layout, x, weight, stride, padding, dilation, groups):
+            rows: Array = current().dense(arguments.as_rows(x), weight[0, 0], bias, relu)
+            return rows.reshape(*x.shape[:3], weight.shape[3])
+        x, weight = arguments.to_nchw("conv2d", layout, x), arguments.to_oihw(weight)
     padding = arguments.padding_ends("conv2d", padding, x.shape, weight.shape[2:], stride, dilation)
     if out is None:
         y: Array = current().conv2d(x, weight, bias, stride, padding, dilation, groups, relu, algorithm, None)
@@ -85,27 +90,45 @@ def conv2d_backward(
     *,
     needs: Needs = ALL,
     layout: Layout = "NCHW",
+    algorithm: str = "auto",
 ) -> Gradients:
     """Gradients of `conv2d` for x, weight and bias, given dy, the gradient for y.
 
     Args:
         dy: the shape of y; x, weight and the rest as in `conv2d`.
         needs: which of (dx, dw, db) to compute.
+        algorithm: of dx, as in `conv2d` ("reference" has no backward); "direct" avoids Winograd's rounding.
 
     Returns:
         (dx, dw, db), like x, weight and (C_out,), in the same layout; None where not needed.
     """
     dy, x, weight = arguments.floats("conv2d_backward", ("dy", "x", "weight"), dy, x, weight)
-    if layout != "NCHW":
-        dy = arguments.to_nchw("conv2d_backward", layout, dy)
-        x, weight = arguments.to_nchw("conv2d_backward", layout, x), arguments.to_oihw(weight)
     stride = arguments.pair("conv2d_backward", "stride", stride)
     dilation = arguments.pair("conv2d_backward", "dilation", dilation)
     groups = arguments.integer("conv2d_backward", "groups", groups)
-    padding = arguments.padding_ends("conv2d_backward", padding, x.shape, weight.shape[2:], stride, dilation)
     if needs is not ALL:
         needs = arguments.needed("conv2d_backward", needs)
-    gradients: Gradients = current().conv2d_backward(dy, x, weight, stride, padding, dilation, groups, needs)
+    if layout != "NCHW":
+        if (
+            algorithm == "auto"
+            and _is_product(layout, x, weight, stride, padding, dilation, groups)
+            and dy.shape == (*x.shape[:3], weight.shape[3])
+        ):
+            dx, dw, db = current().dense_backward(
+                arguments.as_rows(dy), arguments.as_rows(x), weight[0, 0], needs
+            )
+            return (
+                None if dx is None else dx.reshape(x.shape),
+                None if dw is None else dw.reshape(weight.shape),
+                db,
+            )
+        dy = arguments.to_nchw("conv2d_backward", layout, dy)
+        x, weight = arguments.to_nchw("conv2d_backward", layout, x), arguments.to_oihw(weight)
+    padding = arguments.padding_ends("conv2d_backward", padding, x.shape, weight.shape[2:], stride, dilation)
+    if algorithm != "auto":
+        arguments.check_algorithm("conv2d_backward", algorithm)
+    backward = current().conv2d_backward
+    gradients: Gradients = backward(dy, x, weight, stride, padding, dilation, groups, needs, algorithm)
     if layout == "NCHW":
         return gradients
     dx, dw, db = gradients
@@ -113,6 +136,29 @@ def conv2d_backward(
         None if dx is None else arguments.to_nhwc(dx),
         None if dw is None else np.ascontiguousarray(dw.transpose(2, 3, 1, 0)),
         db,
+    )
+
+
+def _is_product(
+    layout: str,
+    x: Array,
+    weight: Array,
+    stride: Pair,
+    padding: PaddingForm,
+    dilation: Pair,
+    groups: int,
+) -> bool:
+    # Whether a channels-last convolution is x's rows of channels times a matrix, as it lies in memory.
+    return (
+        layout == "NHWC"
+        and x.ndim == weight.ndim == 4
+        and weight.shape[:3] == (1, 1, x.shape[3])
+        and stride == (1, 1)
+        and min(dilation) >= 1
+        and groups == 1
+        and isinstance(padding, int | str)
+        and padding in (0, "valid", "same", "same_upper", "same_lower")
+        and min(x.shape[1:3]) > 0
     )
 
 

@@ -93,6 +93,7 @@ def conv2d_backward(
     dilation: Pair,
     groups: int,
     needs: tuple[bool, bool, bool],
+    algorithm: str,
 ) -> tuple[Array | None, Array | None, Array | None]:
     # dy (N, C_out, oH, oW) -> dx like x, dw like weight, db (C_out,)
     shape = operands.conv2d_backward(dy, x, weight, stride, padding, dilation, groups)

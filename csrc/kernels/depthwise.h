@@ -1,0 +1,155 @@
+// One plane filtered by one kernel: rows of outputs, columns in lanes, each load used by all the output rows it meets.
+#pragma once
+
+#include "kernels.h"
+#include "vec.h"
+
+namespace convnet {
+namespace {
+
+template <class T, int R>
+inline void depthwise_store(Vec<T> (&sum)[R], T bias, bool relu, T* y, std::int64_t y_row, std::int64_t count) {
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+    Vec<T> value = sum[r] + bias;
+    if (relu) value = positive_part<T>(value);
+    store_upto(y + r * y_row, value, count);
+  }
+}
+
+// Any taps: a load for each product.
+template <class T>
+struct AnyTaps {
+  template <int R>
+  static void rows(const Depthwise<T>& d, const T* x, T* y) {
+    // Copies: what stays in registers while y is written.
+    const T bias = d.bias;
+    const bool relu = d.relu;
+    const std::int64_t y_row = d.y_row;
+    for_vectors<T>(d.columns, [&](std::int64_t i, std::int64_t n) {
+      Vec<T> sum[R] = {};
+      for (std::int64_t t = 0; t < d.taps; ++t) {
+        const T* from = x + i + d.tap_offset[t];
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r, from += d.x_row) sum[r] += d.weight[t] * load(from);
+      }
+      depthwise_store<T, R>(sum, bias, relu, y + i, y_row, n);
+    });
+  }
+};
+
+// KH x KW taps in row-major order whose rows lie as far apart as x's; outputs are STEP such rows apart.
+template <class T, int KH, int KW, int STEP>
+struct GridTaps {
+  template <int R>
+  static void rows(const Depthwise<T>& d, const T* x, T* y) {
+    // Copies: what stays in registers while y is written.
+    const T bias = d.bias;
+    const bool relu = d.relu;
+    const std::int64_t y_row = d.y_row;
+    const std::int64_t pitch = d.x_row / STEP;
+    Vec<T> weight[KH * KW];
+#pragma GCC unroll 25
+    for (int t = 0; t < KH * KW; ++t) weight[t] = Vec<T>{} + d.weight[t];
+    const T* column[KW];
+#pragma GCC unroll 5
+    for (int q = 0; q < KW; ++q) column[q] = x + d.tap_offset[q];
+    for_vectors<T>(d.columns, [&](std::int64_t i, std::int64_t n) {
+      Vec<T> sum[R] = {};
+#pragma GCC unroll 11
+      for (int row = 0; row < (R - 1) * STEP + KH; ++row)
+#pragma GCC unroll 5
+        for (int q = 0; q < KW; ++q) {
+          const Vec<T> value = in_register<T>(load(column[q] + row * pitch + i));
+#pragma GCC unroll 4
+          for (int r = 0; r < R; ++r)
+            if (row >= r * STEP && row - r * STEP < KH) sum[r] += weight[(row - r * STEP) * KW + q] * value;
+        }
+      depthwise_store<T, R>(sum, bias, relu, y + i, y_row, n);
+    });
+  }
+};
+
+template <class T, class Taps>
+void depthwise(const Depthwise<T>& d) {
+  const T* x = d.x;
+  T* y = d.y;
+  std::int64_t rows = d.rows;
+  for (; rows >= 4; rows -= 4, x += 4 * d.x_row, y += 4 * d.y_row) Taps::template rows<4>(d, x, y);
+  if (rows == 3) Taps::template rows<3>(d, x, y);
+  if (rows == 2) Taps::template rows<2>(d, x, y);
+  if (rows == 1) Taps::template rows<1>(d, x, y);
+}
+
+// The gradients of some taps from rows of dy: sums of so many taps stay in registers while the outputs go by. Lanes
+// past the last column must not be multiplied at all, for x may be infinite there.
+template <class T, int TAPS>
+void gradient_of_taps(const DepthwiseGradient<T>& g, std::int64_t first) {
+  Vec<T> sum[TAPS];
+  const T* x[TAPS];
+#pragma GCC unroll 8
+  for (int t = 0; t < TAPS; ++t) {
+    sum[t] = load(g.sum + (first + t) * kLanes<T>);
+    x[t] = g.x + g.tap_offset[first + t];
+  }
+  for (std::int64_t r = 0; r < g.rows; ++r)
+    for_vectors<T>(g.columns, [&](std::int64_t i, std::int64_t n) {
+      const Vec<T> dy = load_upto(g.dy + r * g.dy_row + i, n);
+#pragma GCC unroll 8
+      for (int t = 0; t < TAPS; ++t) {
+        const Vec<T> value = load(x[t] + r * g.x_row + i);
+        sum[t] += dy * (n == kLanes<T> ? value : keep_first<T>(value, n));
+      }
+    });
+#pragma GCC unroll 8
+  for (int t = 0; t < TAPS; ++t) store(g.sum + (first + t) * kLanes<T>, sum[t]);
+}
+
+template <class T>
+void gradient_of_any_taps(const DepthwiseGradient<T>& g) {
+  std::int64_t t = 0;
+  for (; t + 8 <= g.taps; t += 8) gradient_of_taps<T, 8>(g, t);
+  if (g.taps - t >= 4) {
+    gradient_of_taps<T, 4>(g, t);
+    t += 4;
+  }
+  for (; t < g.taps; ++t) gradient_of_taps<T, 1>(g, t);
+}
+
+template <class T, int KH, int KW, int STEP, int R>
+inline void gradient_of_grid_rows(const DepthwiseGradient<T>& g, std::int64_t first, Vec<T> (&sum)[KH * KW]) {
+  const std::int64_t pitch = g.x_row / STEP;
+  const T* column[KW];
+#pragma GCC unroll 5
+  for (int q = 0; q < KW; ++q) column[q] = g.x + first * g.x_row + g.tap_offset[q];
+  for_vectors<T>(g.columns, [&](std::int64_t i, std::int64_t n) {
+    Vec<T> dy[R];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) dy[r] = load_upto(g.dy + (first + r) * g.dy_row + i, n);
+#pragma GCC unroll 11
+    for (int row = 0; row < (R - 1) * STEP + KH; ++row)
+#pragma GCC unroll 5
+      for (int q = 0; q < KW; ++q) {
+        Vec<T> value = in_register<T>(load(column[q] + row * pitch + i));
+        if (n != kLanes<T>) value = keep_first<T>(value, n);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r)
+          if (row >= r * STEP && row - r * STEP < KH) sum[(row - r * STEP) * KW + q] += dy[r] * value;
+      }
+  });
+}
+
+template <class T, int KH, int KW, int STEP>
+void gradient_of_grid(const DepthwiseGradient<T>& g) {
+  Vec<T> sum[KH * KW];
+#pragma GCC unroll 25
+  for (int t = 0; t < KH * KW; ++t) sum[t] = load(g.sum + t * kLanes<T>);
+  std::int64_t row = 0;
+  for (; row + 4 <= g.rows; row += 4) gradient_of_grid_rows<T, KH, KW, STEP, 4>(g, row, sum);
+  for (; row < g.rows; ++row) gradient_of_grid_rows<T, KH, KW, STEP, 1>(g, row, sum);
+#pragma GCC unroll 25
+  for (int t = 0; t < KH * KW; ++t) store(g.sum + t * kLanes<T>, sum[t]);
+}
+
+}  // namespace
+}  // namespace convnet

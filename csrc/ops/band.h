@@ -1,0 +1,115 @@
+// The band: the input that a block of outputs reads, copied once with its padding, where each tap is a plain offset.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "../kernels/kernels.h"
+#include "correlation.h"
+#include "division.h"
+
+namespace convnet {
+
+// The part of `count` places start, start + step, ... that falls on [0, size): [begin, end).
+struct Real {
+  std::int64_t begin, end;
+  Real(std::int64_t start, std::int64_t step, std::int64_t size, std::int64_t count)
+      : begin(std::clamp<std::int64_t>(ceil_div(std::max<std::int64_t>(0, -start), step), 0, count)),
+        end(std::clamp<std::int64_t>(floor_div(size - start + step - 1, step), begin, count)) {}
+};
+
+// The rows (or columns) of the input that a tap reads are those of one residue class modulo the step: its phase.
+// Within a phase the reads have unit stride. A band holds, for each channel and each phase in use, the rows and
+// columns that a block of outputs reads, padding included; a tap is then a plain offset into the band.
+struct Phase {
+  std::int64_t row, column;
+};
+
+struct BandLayout {
+  std::vector<Phase> phases;
+  std::vector<std::int64_t> tap_offset;
+  std::int64_t first_row, first_column;  // of every phase's plane, in steps, relative to the block
+  std::int64_t rows, columns;            // of a plane; rows may share the zeros between them, see pitch
+  std::int64_t pitch;
+  std::int64_t channel_stride;
+
+  BandLayout(const Correlation& p, std::int64_t block_h, std::int64_t block_w, bool whole_rows) {
+    std::int64_t last_row = 0, last_column = 0;
+    first_row = first_column = INT64_MAX;
+    std::vector<std::size_t> phase_of_tap;
+    for (const Tap& tap : p.taps) {
+      const std::int64_t row = floor_div(tap.row, p.step_h), column = floor_div(tap.column, p.step_w);
+      const Phase phase{tap.row - row * p.step_h, tap.column - column * p.step_w};
+      const auto same = [&](const Phase& f) { return f.row == phase.row && f.column == phase.column; };
+      const auto found = std::find_if(phases.begin(), phases.end(), same);
+      phase_of_tap.push_back(std::size_t(found - phases.begin()));
+      if (found == phases.end()) phases.push_back(phase);
+      first_row = std::min(first_row, row);
+      first_column = std::min(first_column, column);
+      last_row = std::max(last_row, row);
+      last_column = std::max(last_column, column);
+    }
+    rows = block_h + last_row - first_row;
+    columns = block_w + last_column - first_column;
+    pitch = columns - (whole_rows ? shared_zeros(p) : 0);
+    const std::int64_t plane = rows * pitch;
+    // An odd number of cache lines from channel to channel spreads the channels over the cache's sets.
+    constexpr std::int64_t line = 16;
+    channel_stride = ceil_div(std::int64_t(phases.size()) * plane, line) * line;
+    if (channel_stride / line % 2 == 0) channel_stride += line;
+    for (std::size_t t = 0; t < p.taps.size(); ++t)
+      tap_offset.push_back(std::int64_t(phase_of_tap[t]) * plane +
+                           (floor_div(p.taps[t].row, p.step_h) - first_row) * pitch +
+                           floor_div(p.taps[t].column, p.step_w) - first_column);
+  }
+
+  // The zeros that end a row may serve as those that begin the next one.
+  std::int64_t shared_zeros(const Correlation& p) const {
+    std::int64_t shared = columns;
+    for (const Phase& phase : phases) {
+      const std::int64_t leading =
+          std::max<std::int64_t>(0, ceil_div(-(first_column * p.step_w + phase.column), p.step_w));
+      const std::int64_t real_end =
+          ceil_div(p.in_w - phase.column, p.step_w) - first_column;  // first column past the image
+      const std::int64_t trailing = std::max<std::int64_t>(0, columns - real_end);
+      shared = std::min({shared, leading, trailing});
+    }
+    return std::min(shared, columns - 1);
+  }
+
+  // With what the last tile reads past the last position.
+  template <class T>
+  std::int64_t size(std::int64_t channels) const {
+    return channels * channel_stride + columns + kMostVectors * kernels<T>().lanes;
+  }
+};
+
+// Copies the part of one group's input that the block at (row0, column0) reads.
+template <class T>
+void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::int64_t row0, std::int64_t column0,
+               T* out) {
+  const Kernels<T>& kernel = kernels<T>();
+  for (std::int64_t c = 0; c < p.c; ++c) {
+    T* plane = out + c * band.channel_stride;
+    for (const Phase& phase : band.phases) {
+      const std::int64_t row_start = (band.first_row + row0) * p.step_h + phase.row;
+      const std::int64_t column_start = (band.first_column + column0) * p.step_w + phase.column;
+      const Real rows(row_start, p.step_h, p.in_h, band.rows), columns(column_start, p.step_w, p.in_w, band.columns);
+      const T* from =
+          x + (c * p.in_h + row_start + rows.begin * p.step_h) * p.in_w + column_start + columns.begin * p.step_w;
+      std::fill_n(plane, rows.begin * band.pitch, T(0));
+      kernel.pad_rows({from, p.step_h * p.in_w, p.step_w, rows.end - rows.begin, columns.begin,
+                       columns.end - columns.begin, band.columns - columns.end, plane + rows.begin * band.pitch,
+                       band.pitch});
+      std::fill(plane + rows.end * band.pitch, plane + (band.rows - 1) * band.pitch + band.columns, T(0));
+      plane += band.rows * band.pitch;
+    }
+    // Lanes past the last position read on; what they find must be numbers, or subnormals would slow them down.
+    T* const end = out + (c + 1) * band.channel_stride;
+    std::fill(std::min(end, plane + band.columns - band.pitch), end, T(0));
+  }
+  std::fill_n(out + p.c * band.channel_stride, band.columns + kMostVectors * kernel.lanes, T(0));
+}
+
+}  // namespace convnet

@@ -1,0 +1,165 @@
+// Planes that are filtered or pooled one by one, cut into strips: the input rows of a few output rows, copied, padded
+// and split by column phase, into the first-level cache. There each tap is a plain offset.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "../kernels/kernels.h"
+#include "../runtime/memory.h"
+#include "../runtime/parallel.h"
+#include "correlation.h"
+#include "division.h"
+
+namespace convnet {
+
+constexpr std::int64_t kStripBytes = 24 << 10;   // of the first-level cache, for one strip
+constexpr std::int64_t kStripColumns = 1024;     // of outputs, at most
+constexpr std::int64_t kUnitOutputs = 32 << 10;  // small planes are handed to threads several at a time;
+constexpr std::int64_t kStripOverhead = 512;     // each strip counts so many outputs more
+
+// Which outputs a strip serves.
+struct StripPlace {
+  std::int64_t plane;  // image · groups + group
+  std::int64_t row, column, rows, columns;
+};
+
+// A row of the strip holds one run of columns for each phase (residue class of columns modulo the step) that a tap
+// reads; within a run the outputs' columns have unit stride.
+struct StripLayout {
+  std::int64_t block_h, block_w;  // outputs of a strip
+  std::int64_t first_row;         // of the input that output row 0 reads
+  std::int64_t first_column;      // of every run, in steps
+  std::int64_t rows;              // for block_h outputs
+  std::int64_t run, pitch;        // from phase to phase; from row to row
+  std::vector<std::int64_t> phases;
+  std::vector<std::int64_t> tap_offset;
+  // Where the rows are reductions of some of the input's, see RowSplit; by output row
+  RowReduction reduction = RowReduction::none;
+  std::vector<std::int64_t> reduced_first, reduced_count;
+  std::int64_t reduced_row;
+
+  std::int64_t strips(const Correlation& p) const {
+    return ceil_div(p.out_h, block_h) * ceil_div(p.out_w, block_w);
+  }  // of a plane
+  StripPlace place(const Correlation& p, std::int64_t plane, std::int64_t strip) const {
+    const std::int64_t across = ceil_div(p.out_w, block_w), row = strip / across * block_h,
+                       column = strip % across * block_w;
+    return {plane, row, column, std::min(block_h, p.out_h - row), std::min(block_w, p.out_w - column)};
+  }
+};
+
+// A strip reaches from the first tap to the last: far-flung taps (a dilation of hundreds) would make it large.
+inline bool strips_serve(const Correlation& p) {
+  constexpr std::int64_t most = 1 << 17;
+  std::int64_t rows[2] = {INT64_MAX, INT64_MIN}, columns[2] = {INT64_MAX, INT64_MIN};
+  for (const Tap& tap : p.taps) {
+    rows[0] = std::min(rows[0], tap.row);
+    rows[1] = std::max(rows[1], tap.row);
+    columns[0] = std::min(columns[0], tap.column);
+    columns[1] = std::max(columns[1], tap.column);
+  }
+  const std::int64_t width =
+      std::min(p.out_w, kStripColumns) * std::min<std::int64_t>(p.step_w, std::int64_t(p.taps.size()));
+  return double(rows[1] - rows[0] + 1) * double(columns[1] - columns[0] + 1 + width) <= most;
+}
+
+template <class T>
+StripLayout lay_out_strips(const Correlation& p) {
+  const std::int64_t lanes = kernels<T>().lanes;
+  StripLayout s{};
+  s.block_w = std::min(p.out_w, kStripColumns);
+  s.first_row = s.first_column = INT64_MAX;
+  std::int64_t last_row = INT64_MIN, last_column = INT64_MIN;
+  for (const Tap& tap : p.taps) {
+    const std::int64_t column = floor_div(tap.column, p.step_w);
+    const std::int64_t phase = tap.column - column * p.step_w;
+    if (std::find(s.phases.begin(), s.phases.end(), phase) == s.phases.end()) s.phases.push_back(phase);
+    s.first_row = std::min(s.first_row, tap.row);
+    s.first_column = std::min(s.first_column, column);
+    last_row = std::max(last_row, tap.row);
+    last_column = std::max(last_column, column);
+  }
+  // Column 0 of the image on a vector's boundary: most copies are then aligned.
+  s.first_column = floor_div(s.first_column, lanes) * lanes;
+  s.run = ceil_div(ceil_div(s.block_w, lanes) * lanes + last_column - s.first_column, lanes) * lanes;
+  s.pitch = s.run * std::int64_t(s.phases.size());
+  for (const Tap& tap : p.taps) {
+    const std::int64_t column = floor_div(tap.column, p.step_w);
+    const std::int64_t phase =
+        std::find(s.phases.begin(), s.phases.end(), tap.column - column * p.step_w) - s.phases.begin();
+    s.tap_offset.push_back((tap.row - s.first_row) * s.pitch + phase * s.run + column - s.first_column);
+  }
+  const std::int64_t extent = last_row - s.first_row + 1;
+  const std::int64_t most_rows = kStripBytes / std::int64_t(sizeof(T)) / s.pitch;
+  s.block_h = std::clamp<std::int64_t>((most_rows - extent) / p.step_h + 1, 1, p.out_h);
+  if (s.block_h < p.out_h) s.block_h = std::min(p.out_h, std::max<std::int64_t>(4, s.block_h / 4 * 4));
+  s.rows = (s.block_h - 1) * p.step_h + extent;
+  return s;
+}
+
+// Copies what the outputs at `at` read. `padded_for`, -1 at first, is the column whose padding the strip holds.
+template <class T>
+void fill_strip(const Correlation& p, const StripLayout& s, const T* x, const StripPlace& at, T padding,
+                std::int64_t& padded_for, T* out) {
+  if (padded_for != at.column) std::fill_n(out, s.rows * s.pitch, padding);
+  padded_for = at.column;
+  const T* const plane = x + at.plane * p.in_h * p.in_w;
+  const std::int64_t rows = s.rows - (s.block_h - at.rows) * p.step_h, first = at.row * p.step_h + s.first_row;
+  const bool reduced = s.reduction != RowReduction::none;
+  const std::int64_t begin = reduced ? 0 : std::clamp<std::int64_t>(-first, 0, rows);
+  const std::int64_t end = reduced ? rows : std::clamp<std::int64_t>(p.in_h - first, begin, rows);
+  std::fill_n(out, begin * s.pitch, padding);
+  std::fill_n(out + end * s.pitch, (rows - end) * s.pitch, padding);
+  if (begin == end) return;
+  RowSplit<T> split{};
+  split.x_row = p.in_w;
+  split.rows = end - begin;
+  if (reduced) {
+    split.first = s.reduced_first.data() + at.row;
+    split.count = s.reduced_count.data() + at.row;
+    split.reduced_row = s.reduced_row;
+  }
+  split.step = p.step_w;
+  split.y_row = s.pitch;
+  const T* const from = reduced ? plane : plane + (first + begin) * p.in_w;
+  const std::int64_t start = s.first_column + at.column;  // in steps
+  T* const to = out + begin * s.pitch;
+  if (p.step_w <= 2) {  // all phases at once
+    const std::int64_t left = std::max<std::int64_t>(0, -start);
+    split.x = from + (start + left) * p.step_w;
+    split.columns = std::min((s.run - left) * p.step_w, p.in_w - (start + left) * p.step_w);
+    for (std::size_t f = 0; f < s.phases.size(); ++f) split.phase[s.phases[f]] = to + std::int64_t(f) * s.run + left;
+    if (split.columns > 0) kernels<T>().split_rows[int(s.reduction)](split);
+    return;
+  }
+  for (std::size_t f = 0; f < s.phases.size(); ++f) {
+    const std::int64_t column = start * p.step_w + s.phases[f];
+    const std::int64_t left = column < 0 ? ceil_div(-column, p.step_w) : 0;
+    split.x = from + column + left * p.step_w;
+    split.columns = std::min(s.run, ceil_div(std::max<std::int64_t>(0, p.in_w - column), p.step_w)) - left;
+    split.phase[0] = to + std::int64_t(f) * s.run + left;
+    if (split.columns > 0) kernels<T>().split_rows[int(s.reduction)](split);
+  }
+}
+
+// Calls body(strip, place, more) for every strip of every input plane, from several threads; `more` has room for the
+// strip's outputs.
+template <class T, class Body>
+void for_strips(const Correlation& p, const StripLayout& s, const T* x, T padding, double work, Body&& body) {
+  const std::int64_t strips = p.images * p.groups * s.strips(p);
+  const std::int64_t units = std::clamp<std::int64_t>(
+      strips * (s.block_h * s.block_w * p.k + kStripOverhead) / kUnitOutputs, 1, std::max<std::int64_t>(1, strips));
+  parallel_for(units, work, [&](std::int64_t unit) {
+    T* const strip = thread_workspace<T>(std::size_t(s.rows * s.pitch + s.block_h * s.block_w));
+    std::int64_t padded_for = -1;
+    for (std::int64_t i = strips * unit / units; i < strips * (unit + 1) / units; ++i) {
+      const StripPlace at = s.place(p, i / s.strips(p), i % s.strips(p));
+      fill_strip(p, s, x, at, padding, padded_for, strip);
+      body(static_cast<const T*>(strip), at, strip + s.rows * s.pitch);
+    }
+  });
+}
+
+}  // namespace convnet
