@@ -13,7 +13,7 @@ from .._types import Array, Padding, Pair
 from ..backends import current
 from ..backends.im2col import convolution as unfolding
 from . import arguments
-from .arguments import ALL, Activation, Gradients, IntOrPair, Layout, Needs, PaddingForm
+from .arguments import ALGORITHMS, ALL, Activation, Gradients, IntOrPair, Layout, Needs, PaddingForm
 
 
 def conv2d(
@@ -50,20 +50,20 @@ def conv2d(
     """
     x, weight, bias = arguments.floats("conv2d", ("x", "weight", "bias"), x, weight, bias)
     relu = activation is not None and arguments.is_relu("conv2d", activation)
-    if algorithm != "auto":
-        arguments.check_algorithm("conv2d", algorithm)
-    if layout != "NCHW":
-        x, weight = arguments.to_nchw("conv2d", layout, x), arguments.to_oihw(weight)
+    algorithm = arguments.one_of("conv2d", "algorithm", algorithm, ALGORITHMS)
+    nhwc = arguments.is_nhwc("conv2d", layout)
+    if nhwc:
+        x, weight = arguments.to_nchw(x), arguments.to_oihw(weight)
     stride = arguments.pair("conv2d", "stride", stride)
     dilation = arguments.pair("conv2d", "dilation", dilation)
     groups = arguments.integer("conv2d", "groups", groups)
     padding = arguments.padding_ends("conv2d", padding, x.shape, weight.shape[2:], stride, dilation)
     if out is None:
         y: Array = current().conv2d(x, weight, bias, stride, padding, dilation, groups, relu, algorithm, None)
-        return y if layout == "NCHW" else arguments.to_nhwc(y)
+        return arguments.to_nhwc(y) if nhwc else y
 
     shape = Conv2dShape(x.shape, weight.shape, stride, padding, dilation, groups)
-    if layout == "NCHW":
+    if not nhwc:
         arguments.check_out("conv2d", out, shape.y, x.dtype, x, weight, bias)
         current().conv2d(x, weight, bias, stride, padding, dilation, groups, relu, algorithm, out)
     else:
@@ -96,9 +96,9 @@ def conv2d_backward(
         (dx, dw, db), like x, weight and (C_out,), in the same layout; None where not needed.
     """
     dy, x, weight = arguments.floats("conv2d_backward", ("dy", "x", "weight"), dy, x, weight)
-    if layout != "NCHW":
-        dy = arguments.to_nchw("conv2d_backward", layout, dy)
-        x, weight = arguments.to_nchw("conv2d_backward", layout, x), arguments.to_oihw(weight)
+    nhwc = arguments.is_nhwc("conv2d_backward", layout)
+    if nhwc:
+        dy, x, weight = arguments.to_nchw(dy), arguments.to_nchw(x), arguments.to_oihw(weight)
     stride = arguments.pair("conv2d_backward", "stride", stride)
     dilation = arguments.pair("conv2d_backward", "dilation", dilation)
     groups = arguments.integer("conv2d_backward", "groups", groups)
@@ -106,7 +106,7 @@ def conv2d_backward(
     if needs is not ALL:
         needs = arguments.needed("conv2d_backward", needs)
     gradients: Gradients = current().conv2d_backward(dy, x, weight, stride, padding, dilation, groups, needs)
-    if layout == "NCHW":
+    if not nhwc:
         return gradients
     dx, dw, db = gradients
     return (
@@ -297,7 +297,7 @@ class Conv2dPlan:
         op = "Conv2dPlan"
         weight, bias = arguments.floats(op, ("weight", "bias"), weight, bias)
         relu = activation is not None and arguments.is_relu(op, activation)
-        arguments.check_algorithm(op, algorithm)
+        algorithm = arguments.one_of(op, "algorithm", algorithm, ALGORITHMS)
         stride = arguments.pair(op, "stride", stride)
         dilation = arguments.pair(op, "dilation", dilation)
         groups = arguments.integer(op, "groups", groups)

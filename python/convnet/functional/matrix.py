@@ -23,7 +23,9 @@ def gemm(
     c is (M, N) or None and is not written to; with ``beta=0`` it is not read either.
     """
     a, b, c = arguments.floats("gemm", ("a", "b", "c"), a, b, c)
-    y: Array = current().gemm(a, b, c, float(alpha), float(beta), bool(trans_a), bool(trans_b))
+    alpha, beta = arguments.real("gemm", "alpha", alpha), arguments.real("gemm", "beta", beta)
+    trans_a, trans_b = arguments.flag("gemm", "trans_a", trans_a), arguments.flag("gemm", "trans_b", trans_b)
+    y: Array = current().gemm(a, b, c, alpha, beta, trans_a, trans_b)
     return y
 
 

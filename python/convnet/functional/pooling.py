@@ -63,14 +63,16 @@ def max_pool2d(
         y (N, C, oH, oW), and where asked indices of the same shape, int64; in the layout of x.
     """
     (x,) = arguments.floats("max_pool2d", ("x",), x)
-    if layout != "NCHW":
-        x = arguments.to_nchw("max_pool2d", layout, x)
+    nhwc = arguments.is_nhwc("max_pool2d", layout)
+    if nhwc:
+        x = arguments.to_nchw(x)
     window = arguments.window("max_pool2d", x.shape, kernel_size, stride, padding, dilation)
-    if not return_indices:
-        y: Array = current().max_pool2d(x, *window, bool(ceil_mode))
-        return y if layout == "NCHW" else arguments.to_nhwc(y)
-    y, indices = current().max_pool2d_with_indices(x, *window, bool(ceil_mode))
-    return (y, indices) if layout == "NCHW" else (arguments.to_nhwc(y), arguments.to_nhwc(indices))
+    ceil_mode = arguments.flag("max_pool2d", "ceil_mode", ceil_mode)
+    if not arguments.flag("max_pool2d", "return_indices", return_indices):
+        y: Array = current().max_pool2d(x, *window, ceil_mode)
+        return arguments.to_nhwc(y) if nhwc else y
+    y, indices = current().max_pool2d_with_indices(x, *window, ceil_mode)
+    return (arguments.to_nhwc(y), arguments.to_nhwc(indices)) if nhwc else (y, indices)
 
 
 def max_pool2d_backward(
@@ -96,7 +98,8 @@ def max_pool2d_backward(
     indices = arguments.integers("max_pool2d_backward", "indices", indices)
     shape = arguments.input_shape("max_pool2d_backward", input_shape)
     window = arguments.window("max_pool2d_backward", shape, kernel_size, stride, padding, dilation)
-    dx: Array = current().max_pool2d_backward(dy, indices, shape, *window, bool(ceil_mode))
+    ceil_mode = arguments.flag("max_pool2d_backward", "ceil_mode", ceil_mode)
+    dx: Array = current().max_pool2d_backward(dy, indices, shape, *window, ceil_mode)
     return dx
 
 
@@ -122,11 +125,14 @@ def avg_pool2d(
         y (N, C, oH, oW), in the layout of x.
     """
     (x,) = arguments.floats("avg_pool2d", ("x",), x)
-    if layout != "NCHW":
-        x = arguments.to_nchw("avg_pool2d", layout, x)
+    nhwc = arguments.is_nhwc("avg_pool2d", layout)
+    if nhwc:
+        x = arguments.to_nchw(x)
     window = arguments.window("avg_pool2d", x.shape, kernel_size, stride, padding, dilation)
-    y: Array = current().avg_pool2d(x, *window, bool(ceil_mode), bool(count_include_pad))
-    return y if layout == "NCHW" else arguments.to_nhwc(y)
+    ceil_mode = arguments.flag("avg_pool2d", "ceil_mode", ceil_mode)
+    count_include_pad = arguments.flag("avg_pool2d", "count_include_pad", count_include_pad)
+    y: Array = current().avg_pool2d(x, *window, ceil_mode, count_include_pad)
+    return arguments.to_nhwc(y) if nhwc else y
 
 
 def avg_pool2d_backward(
@@ -151,7 +157,9 @@ def avg_pool2d_backward(
     (dy,) = arguments.floats("avg_pool2d_backward", ("dy",), dy)
     shape = arguments.input_shape("avg_pool2d_backward", input_shape)
     window = arguments.window("avg_pool2d_backward", shape, kernel_size, stride, padding, dilation)
-    dx: Array = current().avg_pool2d_backward(dy, shape, *window, bool(ceil_mode), bool(count_include_pad))
+    ceil_mode = arguments.flag("avg_pool2d_backward", "ceil_mode", ceil_mode)
+    count_include_pad = arguments.flag("avg_pool2d_backward", "count_include_pad", count_include_pad)
+    dx: Array = current().avg_pool2d_backward(dy, shape, *window, ceil_mode, count_include_pad)
     return dx
 
 
@@ -182,7 +190,7 @@ def adaptive_max_pool2d(
     result: tuple[Array, NDArray[np.int64]] = current().adaptive_max_pool2d(
         x, arguments.pair(op, "output_size", output_size)
     )
-    return result if return_indices else result[0]
+    return result if arguments.flag(op, "return_indices", return_indices) else result[0]
 
 
 def adaptive_max_pool2d_backward(dy: Array, indices: Array, input_shape: Sequence[int]) -> Array:
@@ -247,7 +255,7 @@ def global_max_pool2d(x: Array, return_indices: bool = False) -> Array | tuple[A
     (x,) = arguments.floats(op, ("x",), x)
     _check_planes(op, "x", x.shape)
     result: tuple[Array, NDArray[np.int64]] = current().adaptive_max_pool2d(x, (1, 1))
-    return result if return_indices else result[0]
+    return result if arguments.flag(op, "return_indices", return_indices) else result[0]
 
 
 def global_max_pool2d_backward(dy: Array, indices: Array, input_shape: Sequence[int]) -> Array:
@@ -303,4 +311,4 @@ def pool2d_shape(
     """The sizes of a pooling that is not computed; `op` names it in errors."""
     shape = arguments.input_shape(op, x_shape)
     window = arguments.window(op, shape, kernel_size, stride, padding, dilation)
-    return Pool2dShape(shape, *window, bool(ceil_mode), op)
+    return Pool2dShape(shape, *window, arguments.flag(op, "ceil_mode", ceil_mode), op)

@@ -1,0 +1,305 @@
+"""One row for every operation: a valid call of it, with each argument's kind.
+
+`Operation.arguments` gives the arguments of that call by name, in order. What a kind says beside its value is
+what suites that try other values must know: which sizes another array fixes, whether None means something.
+An operation joins `test_edges`, `test_invalid` and `test_typing` by getting its row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import convnet
+
+
+@dataclass(frozen=True)
+class Floats:
+    """An array of floats. Another size of a `fixed` axis does not fit the other arguments, a zero size of a
+    `filled` one means nothing; any number of axes is right where `any_rank`."""
+
+    shape: tuple[int, ...]
+    fixed: tuple[int, ...] = ()
+    filled: tuple[int, ...] = ()
+    optional: bool = False
+    any_rank: bool = False
+
+    def make(self, rng: np.random.Generator) -> NDArray[Any]:
+        return rng.standard_normal(self.shape)
+
+
+@dataclass(frozen=True)
+class Integers:
+    """An array of whole numbers in [0, below), of a shape that other arguments fix."""
+
+    shape: tuple[int, ...]
+    below: int
+
+    def make(self, rng: np.random.Generator) -> NDArray[Any]:
+        return rng.integers(0, self.below, self.shape)
+
+
+@dataclass(frozen=True)
+class Size:
+    """An int of at least `least`, or a pair of them; as large as one likes where `unbounded`."""
+
+    value: int | tuple[int, int]
+    least: int = 1
+    optional: bool = False
+    unbounded: bool = False
+    single: bool = False
+
+
+@dataclass(frozen=True)
+class Padding:
+    value: int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] | str
+
+
+@dataclass(frozen=True)
+class Choice:
+    value: str | None
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Flag:
+    value: bool
+
+
+@dataclass(frozen=True)
+class Number:
+    """A float in [least, most], the ends left out where `open`."""
+
+    value: float
+    least: float = -np.inf
+    most: float = np.inf
+
+
+@dataclass(frozen=True)
+class Shape:
+    value: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Needs:
+    value: tuple[bool, bool, bool] = (True, True, True)
+
+
+@dataclass(frozen=True)
+class Out:
+    shape: tuple[int, ...]
+
+    def make(self, rng: np.random.Generator) -> NDArray[Any]:
+        return np.full(self.shape, 7.0)
+
+
+Kind = Floats | Integers | Size | Padding | Choice | Flag | Number | Shape | Needs | Out
+
+
+@dataclass(frozen=True)
+class Operation:
+    call: Callable[..., Any]
+    arguments: dict[str, Kind]
+    native: bool = False  # always runs natively, whatever the backend
+    too_large: dict[str, Any] = field(default_factory=dict)  # these instead ask for more memory than there is
+
+    def make(self, seed: int = 0) -> dict[str, Any]:
+        """The arguments of the valid call, newly made."""
+        rng = np.random.default_rng(seed)
+        return {
+            name: kind.make(rng) if isinstance(kind, Floats | Integers | Out) else kind.value
+            for name, kind in self.arguments.items()
+        }
+
+    def floats(self) -> list[str]:
+        """The names of the arguments that are arrays of floats and not written to."""
+        return [name for name, kind in self.arguments.items() if isinstance(kind, Floats)]
+
+
+def results(result: Any) -> Sequence[Any]:
+    """What a call returned, as a sequence."""
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _planned(x: Any, out: Any = None, **arguments: Any) -> Any:
+    return convnet.Conv2dPlan(**arguments)(x, out)
+
+
+X, WEIGHT, Y = (2, 4, 6, 5), (6, 2, 3, 2), (2, 6, 6, 6)  # a convolution in two groups with padding 1
+POOLED, HALVED = (2, 3, 6, 5), (2, 3, 3, 2)
+ALL = (0, 1, 2, 3)
+
+
+def _geometry() -> dict[str, Kind]:
+    return {
+        "stride": Size(1),
+        "padding": Padding(1),
+        "dilation": Size(1),
+        "groups": Size(2, single=True),
+    }
+
+
+def _window(*, unbounded: bool = False, **more: Kind) -> dict[str, Kind]:
+    return {
+        "kernel_size": Size(2),
+        "stride": Size(2, optional=True, unbounded=unbounded),
+        "padding": Padding(0),
+        **more,
+    }
+
+
+_IMAGES = Floats(POOLED, filled=(2, 3))
+_LAYOUT = Choice("NCHW")
+_COLUMNS = Floats((3, 5), fixed=(0, 1))
+
+OPERATIONS = {
+    "conv2d": Operation(
+        convnet.conv2d,
+        {
+            "x": Floats(X, fixed=ALL),
+            "weight": Floats(WEIGHT, fixed=ALL),
+            "bias": Floats(WEIGHT[:1], fixed=(0,), optional=True),
+            **_geometry(),
+            "activation": Choice("relu", optional=True),
+            "algorithm": Choice("auto"),
+            "layout": _LAYOUT,
+            "out": Out(Y),
+        },
+        too_large={"padding": 2**14, "out": None},
+    ),
+    "conv2d_backward": Operation(
+        convnet.conv2d_backward,
+        {
+            "dy": Floats(Y, fixed=ALL),
+            "x": Floats(X, fixed=ALL),
+            "weight": Floats(WEIGHT, fixed=ALL),
+            **_geometry(),
+            "needs": Needs(),
+            "layout": _LAYOUT,
+        },
+    ),
+    "Conv2dPlan": Operation(
+        _planned,
+        {
+            "x": Floats(X, fixed=ALL),
+            "weight": Floats(WEIGHT, fixed=ALL),
+            "bias": Floats(WEIGHT[:1], fixed=(0,), optional=True),
+            **_geometry(),
+            "activation": Choice("relu", optional=True),
+            "algorithm": Choice("auto"),
+            "out": Out(Y),
+        },
+        native=True,
+        too_large={"padding": 2**14, "out": None},
+    ),
+    "im2col": Operation(
+        convnet.im2col,
+        {
+            "x": _IMAGES,
+            "kernel_size": Size(2),
+            "stride": Size(1, unbounded=True),
+            "padding": Padding(0),
+            "dilation": Size(1),
+        },
+        too_large={"padding": 2**14},
+    ),
+    "col2im": Operation(
+        convnet.col2im,
+        {
+            "columns": Floats((2 * 5 * 4, 3 * 2 * 2), fixed=(0, 1)),
+            "input_shape": Shape(POOLED),
+            "kernel_size": Size(2),
+            "stride": Size(1),
+            "padding": Padding(0),
+            "dilation": Size(1),
+        },
+    ),
+    "max_pool2d": Operation(
+        convnet.max_pool2d,
+        {
+            "x": _IMAGES,
+            **_window(
+                unbounded=True,
+                dilation=Size(1),
+                ceil_mode=Flag(False),
+                return_indices=Flag(True),
+                layout=_LAYOUT,
+            ),
+        },
+    ),
+    "max_pool2d_backward": Operation(
+        convnet.max_pool2d_backward,
+        {
+            "dy": Floats(HALVED, fixed=ALL),
+            "indices": Integers(HALVED, 30),
+            "input_shape": Shape(POOLED),
+            **_window(dilation=Size(1), ceil_mode=Flag(False)),
+        },
+    ),
+    "avg_pool2d": Operation(
+        convnet.avg_pool2d,
+        {
+            "x": _IMAGES,
+            **_window(
+                unbounded=True,
+                ceil_mode=Flag(False),
+                count_include_pad=Flag(True),
+                dilation=Size(1),
+                layout=_LAYOUT,
+            ),
+        },
+    ),
+    "avg_pool2d_backward": Operation(
+        convnet.avg_pool2d_backward,
+        {
+            "dy": Floats(HALVED, fixed=ALL),
+            "input_shape": Shape(POOLED),
+            **_window(ceil_mode=Flag(False), count_include_pad=Flag(True), dilation=Size(1)),
+        },
+    ),
+    "gemm": Operation(
+        convnet.gemm,
+        {
+            "a": Floats((4, 3), fixed=(0, 1)),
+            "b": _COLUMNS,
+            "c": Floats((4, 5), fixed=(0, 1), optional=True),
+            "alpha": Number(0.5),
+            "beta": Number(2.0),
+            "trans_a": Flag(False),
+            "trans_b": Flag(False),
+        },
+        too_large={"a": np.ones((2**20, 1)), "b": np.ones((1, 2**20)), "c": None},
+    ),
+    "dense": Operation(
+        convnet.dense,
+        {
+            "x": Floats((4, 3), fixed=(1,), any_rank=True),
+            "weight": _COLUMNS,
+            "bias": Floats((5,), fixed=(0,), optional=True),
+            "activation": Choice("relu", optional=True),
+        },
+        too_large={"x": np.ones((2**20, 1)), "weight": np.ones((1, 2**20)), "bias": None},
+    ),
+    "dense_backward": Operation(
+        convnet.dense_backward,
+        {
+            "dy": Floats((4, 5), fixed=(0, 1)),
+            "x": Floats((4, 3), fixed=(0, 1)),
+            "weight": _COLUMNS,
+            "needs": Needs(),
+        },
+    ),
+    "relu": Operation(convnet.relu, {"x": Floats((2, 3, 4), any_rank=True)}),
+    "relu_backward": Operation(
+        convnet.relu_backward,
+        {"dy": Floats((2, 3, 4), fixed=(0, 1, 2)), "x": Floats((2, 3, 4), fixed=(0, 1, 2))},
+    ),
+    "softmax_cross_entropy": Operation(
+        convnet.softmax_cross_entropy,
+        {"logits": Floats((4, 5), fixed=(0,)), "labels": Integers((4,), 5)},
+    ),
+}
