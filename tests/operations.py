@@ -104,6 +104,7 @@ Kind = Floats | Integers | Size | Padding | Choice | Flag | Number | Shape | Nee
 class Operation:
     call: Callable[..., Any]
     arguments: dict[str, Kind]
+    batch: tuple[str, ...] = ()  # the arguments whose first axis is the batch
     native: bool = False  # always runs natively, whatever the backend
     too_large: dict[str, Any] = field(default_factory=dict)  # these instead ask for more memory than there is
 
@@ -170,6 +171,7 @@ OPERATIONS = {
             "out": Out(Y),
         },
         too_large={"padding": 2**14, "out": None},
+        batch=("x", "out"),
     ),
     "conv2d_backward": Operation(
         convnet.conv2d_backward,
@@ -181,6 +183,7 @@ OPERATIONS = {
             "needs": Needs(),
             "layout": _LAYOUT,
         },
+        batch=("dy", "x"),
     ),
     "Conv2dPlan": Operation(
         _planned,
@@ -195,6 +198,7 @@ OPERATIONS = {
         },
         native=True,
         too_large={"padding": 2**14, "out": None},
+        batch=("x", "out"),
     ),
     "im2col": Operation(
         convnet.im2col,
@@ -206,6 +210,7 @@ OPERATIONS = {
             "dilation": Size(1),
         },
         too_large={"padding": 2**14},
+        batch=("x",),
     ),
     "col2im": Operation(
         convnet.col2im,
@@ -217,6 +222,7 @@ OPERATIONS = {
             "padding": Padding(0),
             "dilation": Size(1),
         },
+        batch=("columns", "input_shape"),
     ),
     "max_pool2d": Operation(
         convnet.max_pool2d,
@@ -230,6 +236,7 @@ OPERATIONS = {
                 layout=_LAYOUT,
             ),
         },
+        batch=("x",),
     ),
     "max_pool2d_backward": Operation(
         convnet.max_pool2d_backward,
@@ -239,6 +246,7 @@ OPERATIONS = {
             "input_shape": Shape(POOLED),
             **_window(dilation=Size(1), ceil_mode=Flag(False)),
         },
+        batch=("dy", "indices", "input_shape"),
     ),
     "avg_pool2d": Operation(
         convnet.avg_pool2d,
@@ -252,6 +260,7 @@ OPERATIONS = {
                 layout=_LAYOUT,
             ),
         },
+        batch=("x",),
     ),
     "avg_pool2d_backward": Operation(
         convnet.avg_pool2d_backward,
@@ -260,6 +269,7 @@ OPERATIONS = {
             "input_shape": Shape(POOLED),
             **_window(ceil_mode=Flag(False), count_include_pad=Flag(True), dilation=Size(1)),
         },
+        batch=("dy", "input_shape"),
     ),
     "gemm": Operation(
         convnet.gemm,
@@ -273,6 +283,7 @@ OPERATIONS = {
             "trans_b": Flag(False),
         },
         too_large={"a": np.ones((2**20, 1)), "b": np.ones((1, 2**20)), "c": None},
+        batch=("a", "c"),
     ),
     "dense": Operation(
         convnet.dense,
@@ -283,6 +294,7 @@ OPERATIONS = {
             "activation": Choice("relu", optional=True),
         },
         too_large={"x": np.ones((2**20, 1)), "weight": np.ones((1, 2**20)), "bias": None},
+        batch=("x",),
     ),
     "dense_backward": Operation(
         convnet.dense_backward,
@@ -292,14 +304,17 @@ OPERATIONS = {
             "weight": _COLUMNS,
             "needs": Needs(),
         },
+        batch=("dy", "x"),
     ),
-    "relu": Operation(convnet.relu, {"x": Floats((2, 3, 4), any_rank=True)}),
+    "relu": Operation(convnet.relu, {"x": Floats((2, 3, 4), any_rank=True)}, batch=("x",)),
     "relu_backward": Operation(
         convnet.relu_backward,
         {"dy": Floats((2, 3, 4), fixed=(0, 1, 2)), "x": Floats((2, 3, 4), fixed=(0, 1, 2))},
+        batch=("dy", "x"),
     ),
     "softmax_cross_entropy": Operation(
         convnet.softmax_cross_entropy,
         {"logits": Floats((4, 5), fixed=(0,)), "labels": Integers((4,), 5)},
+        batch=("logits", "labels"),
     ),
 }
