@@ -17,7 +17,21 @@ import numpy as np
 
 import convnet
 import operations
-from operations import Choice, Flag, Floats, Integers, Needs, Number, Operation, Out, Padding, Shape, Size
+from operations import (
+    Choice,
+    Flag,
+    Floats,
+    Integers,
+    Needs,
+    Number,
+    Operation,
+    Out,
+    Padding,
+    Seed,
+    Shape,
+    Size,
+    Whole,
+)
 
 ADDRESS_SPACE = 3 << 30  # bytes, of which the interpreter, NumPy and its threads take a part
 
@@ -91,8 +105,9 @@ def _floats(kind: Floats) -> Iterator[Any]:
         yield from (np.zeros((*shape, 1)), np.zeros((1, *shape)), np.zeros((1,) * 16), np.full((1,), np.nan))
     yield from (np.zeros(other) for other in _shapes_that_differ(shape, kind.fixed))
     yield from (np.zeros(_resized(shape, axis, 0)) for axis in kind.filled)
-    yield from _huge(shape, np.float64(1))
-    yield from _huge(shape, np.float32(1))
+    if not kind.any_size:
+        yield from _huge(shape, np.float64(1))
+        yield from _huge(shape, np.float32(1))
 
 
 def _integers(kind: Integers) -> Iterator[Any]:
@@ -158,6 +173,30 @@ def _sizes(kind: Size) -> Iterator[Any]:
     yield from wrong
 
 
+def _wholes(kind: Whole) -> Iterator[Any]:
+    yield None
+    yield from (*NO_INTS, *NO_PAIRS, (1, 1), [1], np.array([1]))
+    yield from (kind.least - 1, kind.most + 1, -(2**31), 2**63, 2**64, 2**70, -(2**63), -(2**70))
+
+
+def _seeds() -> Iterator[Any]:
+    yield from (
+        "x",
+        b"x",
+        -1,
+        -(2**70),
+        1.5,
+        float("nan"),
+        1j,
+        object(),
+        {},
+        len,
+        [-1],
+        [0.5],
+        np.array([1.5]),
+    )
+
+
 def _paddings() -> Iterator[Any]:
     yield None
     yield from (value for value in NO_INTS if value != "")
@@ -212,8 +251,9 @@ def _flags() -> Iterator[Any]:
 def _numbers(kind: Number) -> Iterator[Any]:
     yield from (None, "", "1", "nan", b"1", 1j, 10**400, -(10**400), (), [], [1.0], {}, object(), len)
     yield from (np.array([1.0, 2.0]), np.array([]), np.array(["1"]), np.complex64(1), np.datetime64(1, "s"))
+    yield from (np.nan, float("nan"))
     if kind.least > -np.inf:
-        yield from (kind.least - 1, -np.inf, np.nan, -(2**63))
+        yield from (kind.least - 1, -np.inf, -(2**63))
     if kind.most < np.inf:
         yield from (kind.most + 1, np.inf, 2**31, 2**63)
 
@@ -236,8 +276,9 @@ def _input_shapes(kind: Shape) -> Iterator[Any]:
         np.zeros(shape),
     )
     for axis in range(len(shape)):
-        sizes: list[Any] = [0, -1, -(2**63), -(2**70), 2**16, 2**31, 2**32, 2**62, 2**63 - 1, 2**63, 2**64]
-        sizes += [float(shape[axis]), float("nan"), None, str(shape[axis]), 2 * shape[axis], (shape[axis],)]
+        sizes: list[Any] = [0, -1, -(2**63), -(2**70), 2**31, 2**32, 2**62, 2**63 - 1, 2**63, 2**64]
+        sizes += [float(shape[axis]), float("nan"), None, str(shape[axis]), (shape[axis],)]
+        sizes += [1, 2 * shape[axis], 2**16] if axis in kind.fixed else []
         yield from (_resized(shape, axis, size) for size in sizes)
     yield from ((2**31,) * 4, (2**16, 2**16, 2**16, 2**16), (2**62,) * 4, (0, 0, 0, 0), (-2, -3, 6, 5))
     yield from (np.array(shape, float), np.array([shape]), np.array(shape, object) + 0.5)
@@ -297,6 +338,10 @@ def bad_values(kind: operations.Kind) -> Iterator[Any]:
             return _integers(kind)
         case Size():
             return _sizes(kind)
+        case Whole():
+            return _wholes(kind)
+        case Seed():
+            return _seeds()
         case Padding():
             return _paddings()
         case Choice():

@@ -142,6 +142,13 @@ def real(op: str, name: str, value: Any, least: float = -math.inf, most: float =
         raise ValueError(f"{op}: {name} is too large for a float") from None
 
 
+def generator(op: str, name: str, seed: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{op}: {name} is no seed: {error}") from error
+
+
 def input_shape(op: str, shape: Any) -> tuple[int, ...]:
     return _ints(op, "input_shape", shape, "a sequence of ints")
 

@@ -47,6 +47,10 @@ def conv2d(
     Returns:
         y (N, C_out, oH, oW), or (N, oH, oW, C_out) with ``layout="NHWC"``; `out` where it was given. Errors
         give sizes in NCHW.
+
+    >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> convnet.conv2d(x, np.ones((1, 1, 2, 2))).tolist()
+    [[[[8.0, 12.0], [20.0, 24.0]]]]
     """
     x, weight, bias = arguments.floats("conv2d", ("x", "weight", "bias"), x, weight, bias)
     relu = activation is not None and arguments.is_relu("conv2d", activation)
@@ -94,6 +98,13 @@ def conv2d_backward(
 
     Returns:
         (dx, dw, db), like x, weight and (C_out,), in the same layout; None where not needed.
+
+    >>> x, weight, dy = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2))
+    >>> dx, dw, db = convnet.conv2d_backward(dy, x, weight)
+    >>> dx.tolist()
+    [[[[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]]]
+    >>> dw.tolist(), db.tolist()
+    ([[[[4.0, 4.0], [4.0, 4.0]]]], [4.0])
     """
     dy, x, weight = arguments.floats("conv2d_backward", ("dy", "x", "weight"), dy, x, weight)
     nhwc = arguments.is_nhwc("conv2d_backward", layout)
@@ -160,6 +171,10 @@ def conv_transpose2d(
 
     Returns:
         y (N, C_out, oH, oW).
+
+    >>> x = np.arange(1.0, 5).reshape(1, 1, 2, 2)
+    >>> convnet.conv_transpose2d(x, np.ones((1, 1, 2, 2)), stride=2)[0, 0].tolist()
+    [[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0], [3.0, 3.0, 4.0, 4.0], [3.0, 3.0, 4.0, 4.0]]
     """
     op = "conv_transpose2d"
     x, weight, bias = arguments.floats(op, ("x", "weight", "bias"), x, weight, bias)
@@ -189,6 +204,11 @@ def conv_transpose2d_backward(
 
     Returns:
         (dx, dw, db), like x, weight and (C_out,); None where not needed.
+
+    >>> x, weight, dy = np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)), np.ones((1, 1, 4, 4))
+    >>> dx, dw, db = convnet.conv_transpose2d_backward(dy, x, weight, stride=2)
+    >>> dx.tolist(), db.tolist()
+    ([[[[4.0, 4.0], [4.0, 4.0]]]], [16.0])
     """
     op = "conv_transpose2d_backward"
     dy, x, weight = arguments.floats(op, ("dy", "x", "weight"), dy, x, weight)
@@ -278,6 +298,10 @@ class Conv2dPlan:
 
     Arguments are those of `conv2d`, layout NCHW; it always runs natively. "same" padding needs stride 1,
     where it does not depend on x. A float64 x for a float32 plan is a TypeError: the weights are packed.
+
+    >>> plan = convnet.Conv2dPlan(np.ones((8, 3, 3, 3)), padding=1)
+    >>> plan(np.ones((2, 3, 5, 5))).shape
+    (2, 8, 5, 5)
     """
 
     __slots__ = ("_dtype", "_geometry", "_plan", "_weight_shape")
@@ -339,7 +363,11 @@ def im2col(
     padding: PaddingForm = 0,
     dilation: IntOrPair = 1,
 ) -> Array:
-    """The patches of x (N, C, H, W) as rows, (N·oH·oW, C·kH·kW), with zeros where a patch reaches outside."""
+    """The patches of x (N, C, H, W) as rows, (N·oH·oW, C·kH·kW), with zeros where a patch reaches outside.
+
+    >>> convnet.im2col(np.arange(6.0).reshape(1, 1, 2, 3), 2).tolist()
+    [[0.0, 1.0, 3.0, 4.0], [1.0, 2.0, 4.0, 5.0]]
+    """
     (x,) = arguments.floats("im2col", ("x",), x)
     shape = arguments.patch_shape("im2col", x.shape, kernel_size, stride, padding, dilation)
     N, _, oH, oW = shape.y
@@ -356,7 +384,11 @@ def col2im(
     padding: PaddingForm = 0,
     dilation: IntOrPair = 1,
 ) -> Array:
-    """The exact adjoint of `im2col`: patches (N·oH·oW, C·kH·kW) added up into `input_shape` (N, C, H, W)."""
+    """The exact adjoint of `im2col`: patches (N·oH·oW, C·kH·kW) added up into `input_shape` (N, C, H, W).
+
+    >>> convnet.col2im(np.ones((2, 4)), (1, 1, 2, 3), 2).tolist()
+    [[[[1.0, 2.0, 1.0], [1.0, 2.0, 1.0]]]]
+    """
     (columns,) = arguments.floats("col2im", ("columns",), columns)
     shape = arguments.patch_shape(
         "col2im", arguments.input_shape("col2im", input_shape), kernel_size, stride, padding, dilation

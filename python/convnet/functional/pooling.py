@@ -61,6 +61,13 @@ def max_pool2d(
 
     Returns:
         y (N, C, oH, oW), and where asked indices of the same shape, int64; in the layout of x.
+
+    >>> x = np.array([[1.0, 2, 3], [4, 5, 0]]).reshape(1, 1, 2, 3)
+    >>> y, indices = convnet.max_pool2d(x, 2, 1, return_indices=True)
+    >>> y.tolist(), indices.tolist()
+    ([[[[5.0, 5.0]]]], [[[[4, 4]]]])
+    >>> convnet.max_pool2d(x, 2, ceil_mode=True).tolist()
+    [[[[5.0, 3.0]]]]
     """
     (x,) = arguments.floats("max_pool2d", ("x",), x)
     nhwc = arguments.is_nhwc("max_pool2d", layout)
@@ -93,6 +100,10 @@ def max_pool2d_backward(
 
     Returns:
         dx (N, C, H, W).
+
+    >>> dy, indices = np.ones((1, 1, 1, 2)), np.array([[[[4, 4]]]])
+    >>> convnet.max_pool2d_backward(dy, indices, (1, 1, 2, 3), 2, 1).tolist()
+    [[[[0.0, 0.0, 0.0], [0.0, 2.0, 0.0]]]]
     """
     (dy,) = arguments.floats("max_pool2d_backward", ("dy",), dy)
     indices = arguments.integers("max_pool2d_backward", "indices", indices)
@@ -123,6 +134,9 @@ def avg_pool2d(
 
     Returns:
         y (N, C, oH, oW), in the layout of x.
+
+    >>> convnet.avg_pool2d(np.arange(8.0).reshape(1, 1, 2, 4), 2).tolist()
+    [[[[2.5, 4.5]]]]
     """
     (x,) = arguments.floats("avg_pool2d", ("x",), x)
     nhwc = arguments.is_nhwc("avg_pool2d", layout)
@@ -153,6 +167,9 @@ def avg_pool2d_backward(
 
     Returns:
         dx (N, C, H, W).
+
+    >>> convnet.avg_pool2d_backward(np.ones((1, 1, 1, 1)), (1, 1, 2, 2), 2).tolist()
+    [[[[0.25, 0.25], [0.25, 0.25]]]]
     """
     (dy,) = arguments.floats("avg_pool2d_backward", ("dy",), dy)
     shape = arguments.input_shape("avg_pool2d_backward", input_shape)
@@ -184,6 +201,9 @@ def adaptive_max_pool2d(
 
     Returns:
         y (N, C, oH, oW), and where asked indices of the same shape, int64.
+
+    >>> convnet.adaptive_max_pool2d(np.arange(5.0).reshape(1, 1, 1, 5), (1, 2)).tolist()
+    [[[[2.0, 4.0]]]]
     """
     op = "adaptive_max_pool2d"
     (x,) = arguments.floats(op, ("x",), x)
@@ -202,6 +222,10 @@ def adaptive_max_pool2d_backward(dy: Array, indices: Array, input_shape: Sequenc
 
     Returns:
         dx (N, C, H, W).
+
+    >>> dy, indices = np.ones((1, 1, 1, 2)), np.array([[[[2, 4]]]])
+    >>> convnet.adaptive_max_pool2d_backward(dy, indices, (1, 1, 1, 5)).tolist()
+    [[[[0.0, 0.0, 1.0, 0.0, 1.0]]]]
     """
     op = "adaptive_max_pool2d_backward"
     (dy,) = arguments.floats(op, ("dy",), dy)
@@ -220,6 +244,9 @@ def adaptive_avg_pool2d(x: Array, output_size: IntOrPair) -> Array:
 
     Returns:
         y (N, C, oH, oW).
+
+    >>> convnet.adaptive_avg_pool2d(np.arange(5.0).reshape(1, 1, 1, 5), (1, 2)).tolist()
+    [[[[1.0, 3.0]]]]
     """
     op = "adaptive_avg_pool2d"
     (x,) = arguments.floats(op, ("x",), x)
@@ -235,6 +262,9 @@ def adaptive_avg_pool2d_backward(dy: Array, input_shape: Sequence[int]) -> Array
 
     Returns:
         dx (N, C, H, W).
+
+    >>> convnet.adaptive_avg_pool2d_backward(np.ones((1, 1, 1, 2)), (1, 1, 1, 4)).tolist()
+    [[[[0.5, 0.5, 0.5, 0.5]]]]
     """
     op = "adaptive_avg_pool2d_backward"
     (dy,) = arguments.floats(op, ("dy",), dy)
@@ -250,6 +280,9 @@ def global_max_pool2d(x: Array, return_indices: bool = False) -> Array | tuple[A
     """The largest value of each plane of x (N, C, H, W), as (N, C, 1, 1); NaN counts as the largest.
 
     With `return_indices` also where in its flat plane it came from, int64; of equals, the first.
+
+    >>> convnet.global_max_pool2d(np.arange(6.0).reshape(1, 1, 2, 3)).tolist()
+    [[[[5.0]]]]
     """
     op = "global_max_pool2d"
     (x,) = arguments.floats(op, ("x",), x)
@@ -259,7 +292,11 @@ def global_max_pool2d(x: Array, return_indices: bool = False) -> Array | tuple[A
 
 
 def global_max_pool2d_backward(dy: Array, indices: Array, input_shape: Sequence[int]) -> Array:
-    """Gradient of `global_max_pool2d`: dy and indices (N, C, 1, 1) -> dx of `input_shape` (N, C, H, W)."""
+    """Gradient of `global_max_pool2d`: dy and indices (N, C, 1, 1) -> dx of `input_shape` (N, C, H, W).
+
+    >>> convnet.global_max_pool2d_backward(np.ones((1, 1, 1, 1)), np.array([[[[1]]]]), (1, 1, 1, 3)).tolist()
+    [[[[0.0, 1.0, 0.0]]]]
+    """
     op = "global_max_pool2d_backward"
     (dy,) = arguments.floats(op, ("dy",), dy)
     indices = arguments.integers(op, "indices", indices)
@@ -270,7 +307,11 @@ def global_max_pool2d_backward(dy: Array, indices: Array, input_shape: Sequence[
 
 
 def global_avg_pool2d(x: Array) -> Array:
-    """The mean of each plane of x (N, C, H, W), as (N, C, 1, 1)."""
+    """The mean of each plane of x (N, C, H, W), as (N, C, 1, 1).
+
+    >>> convnet.global_avg_pool2d(np.arange(6.0).reshape(1, 1, 2, 3)).tolist()
+    [[[[2.5]]]]
+    """
     op = "global_avg_pool2d"
     (x,) = arguments.floats(op, ("x",), x)
     _check_planes(op, "x", x.shape)
@@ -279,7 +320,11 @@ def global_avg_pool2d(x: Array) -> Array:
 
 
 def global_avg_pool2d_backward(dy: Array, input_shape: Sequence[int]) -> Array:
-    """Gradient of `global_avg_pool2d`: dy (N, C, 1, 1) shared over dx of `input_shape` (N, C, H, W)."""
+    """Gradient of `global_avg_pool2d`: dy (N, C, 1, 1) shared over dx of `input_shape` (N, C, H, W).
+
+    >>> convnet.global_avg_pool2d_backward(np.ones((1, 1, 1, 1)), (1, 1, 1, 4)).tolist()
+    [[[[0.25, 0.25, 0.25, 0.25]]]]
+    """
     op = "global_avg_pool2d_backward"
     (dy,) = arguments.floats(op, ("dy",), dy)
     shape = arguments.input_shape(op, input_shape)
