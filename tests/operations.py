@@ -456,7 +456,7 @@ OPERATIONS = {
     "batch_norm, of the batch": Operation(
         convnet.batch_norm,
         {
-            "x": Floats(POOLED, fixed=(1,), any_rank=True),
+            "x": Floats(POOLED, fixed=(1,), any_rank=True, any_size=True),
             **{name: Floats((3,), fixed=(0,)) for name in ("gamma", "beta")},
             "eps": Number(1e-5, least=0),
         },
@@ -466,7 +466,7 @@ OPERATIONS = {
         convnet.batch_norm_backward,
         {
             "dy": Floats(POOLED, fixed=ALL),
-            "x": Floats(POOLED, fixed=ALL),
+            "x": Floats(POOLED, fixed=ALL, any_size=True),
             "gamma": Floats((3,), fixed=(0,)),
             "eps": Number(1e-5, least=0),
         },
