@@ -2,7 +2,7 @@
 
 `Operation.arguments` gives the arguments of that call by name, in order. What a kind says beside its value is
 what suites that try other values must know: which sizes another array fixes, whether None means something.
-An operation joins `test_edges`, `test_invalid` and `test_typing` by getting its row here.
+An operation joins `test_edges`, `test_invalid` and `test_doctests` by getting its row here.
 """
 
 from __future__ import annotations
