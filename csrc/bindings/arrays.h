@@ -93,12 +93,20 @@ inline void require_shape(const py::array& a, const std::vector<std::int64_t>& e
 
 inline std::vector<std::int64_t> as_vector(const Shape4& s) { return {s.begin(), s.end()}; }
 
-// An array in a block that returns to the cache with its last reference.
+// An array in a block that returns to the cache with its last reference. A MemoryError says how much was wanted.
 template <class T>
 py::array_t<T> output(const std::vector<std::int64_t>& shape) {
   std::size_t count = 1;
   for (std::int64_t extent : shape) count *= std::size_t(extent);
-  void* block = acquire_block(count * sizeof(T));
+  void* block = nullptr;
+  try {
+    block = acquire_block(count * sizeof(T));
+  } catch (const std::bad_alloc&) {
+    const std::string text = message("cannot allocate ", count * sizeof(T), " bytes for an array of shape ",
+                                     std::string(py::str(py::tuple(py::cast(shape)))));
+    PyErr_SetString(PyExc_MemoryError, text.c_str());
+    throw py::error_already_set();
+  }
   py::capsule owner(block, [](void* b) { release_block(b); });
   return py::array_t<T>(shape, static_cast<T*>(block), owner);
 }

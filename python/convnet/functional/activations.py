@@ -10,14 +10,22 @@ from . import arguments
 
 
 def relu(x: Array) -> Array:
-    """``max(x, 0)`` elementwise, any shape; NaN stays NaN."""
+    """``max(x, 0)`` elementwise, any shape; NaN stays NaN.
+
+    >>> convnet.relu(np.array([-1.0, 2.0, np.nan])).tolist()
+    [0.0, 2.0, nan]
+    """
     (x,) = arguments.floats("relu", ("x",), x)
     y: Array = current().relu(x)
     return y
 
 
 def relu_backward(dy: Array, x: Array) -> Array:
-    """Gradient of `relu` at its input x: dy where x > 0 or x is NaN, 0 elsewhere; both of one shape."""
+    """Gradient of `relu` at its input x: dy where x > 0 or x is NaN, 0 elsewhere; both of one shape.
+
+    >>> convnet.relu_backward(np.array([5.0, 5.0]), np.array([-1.0, 2.0])).tolist()
+    [0.0, 5.0]
+    """
     dy, x = arguments.floats("relu_backward", ("dy", "x"), dy, x)
     dx: Array = current().relu_backward(dy, x)
     return dx
@@ -27,6 +35,9 @@ def leaky_relu(x: Array, slope: float = 0.01) -> Array:
     """x where x > 0, ``slope·x`` elsewhere, any shape; NaN stays NaN.
 
     Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models" (2013).
+
+    >>> convnet.leaky_relu(np.array([-4.0, 2.0]), 0.25).tolist()
+    [-1.0, 2.0]
     """
     (x,) = arguments.floats("leaky_relu", ("x",), x)
     y: Array = current().leaky_relu(x, arguments.real("leaky_relu", "slope", slope))
@@ -37,6 +48,9 @@ def leaky_relu_backward(dy: Array, y: Array, slope: float = 0.01) -> Array:
     """Gradient of `leaky_relu` from its output y: dy where y > 0 or y is NaN, ``slope·dy`` elsewhere.
 
     Both of one shape. `slope` must be at least 0: with a negative one y does not tell where x was positive.
+
+    >>> convnet.leaky_relu_backward(np.ones(2), np.array([-1.0, 2.0]), 0.25).tolist()
+    [0.25, 1.0]
     """
     op = "leaky_relu_backward"
     dy, y = arguments.floats(op, ("dy", "y"), dy, y)
@@ -45,28 +59,44 @@ def leaky_relu_backward(dy: Array, y: Array, slope: float = 0.01) -> Array:
 
 
 def sigmoid(x: Array) -> Array:
-    """``1 / (1 + e^-x)`` elementwise, any shape; overflows nowhere."""
+    """``1 / (1 + e^-x)`` elementwise, any shape; overflows nowhere.
+
+    >>> convnet.sigmoid(np.array([-1000.0, 0.0, 1000.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
     (x,) = arguments.floats("sigmoid", ("x",), x)
     y: Array = current().sigmoid(x)
     return y
 
 
 def sigmoid_backward(dy: Array, y: Array) -> Array:
-    """Gradient of `sigmoid` from its output y: ``dy·y·(1 - y)``; both of one shape."""
+    """Gradient of `sigmoid` from its output y: ``dy·y·(1 - y)``; both of one shape.
+
+    >>> convnet.sigmoid_backward(np.array([4.0]), np.array([0.5])).tolist()
+    [1.0]
+    """
     dy, y = arguments.floats("sigmoid_backward", ("dy", "y"), dy, y)
     dx: Array = current().sigmoid_backward(dy, y)
     return dx
 
 
 def tanh(x: Array) -> Array:
-    """The hyperbolic tangent elementwise, any shape."""
+    """The hyperbolic tangent elementwise, any shape.
+
+    >>> convnet.tanh(np.array([-1000.0, 0.0])).tolist()
+    [-1.0, 0.0]
+    """
     (x,) = arguments.floats("tanh", ("x",), x)
     y: Array = current().tanh(x)
     return y
 
 
 def tanh_backward(dy: Array, y: Array) -> Array:
-    """Gradient of `tanh` from its output y: ``dy·(1 - y²)``; both of one shape."""
+    """Gradient of `tanh` from its output y: ``dy·(1 - y²)``; both of one shape.
+
+    >>> convnet.tanh_backward(np.array([4.0]), np.array([0.5])).tolist()
+    [3.0]
+    """
     dy, y = arguments.floats("tanh_backward", ("dy", "y"), dy, y)
     dx: Array = current().tanh_backward(dy, y)
     return dx
@@ -77,22 +107,37 @@ def softmax(x: Array, axis: int = -1) -> Array:
 
     Each row is shifted by its largest value first, so nothing overflows; a row with a NaN or +Inf is NaN
     throughout. Any shape of at least one axis; an axis that x does not have is a ValueError.
+
+    >>> convnet.softmax(np.array([[1.0, 1.0], [1000.0, -1000.0]])).tolist()
+    [[0.5, 0.5], [1.0, 0.0]]
     """
     return _along("softmax", axis, ("x",), x)
 
 
 def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
-    """Gradient of `softmax` from its output y: ``y·(dy - Σ dy·y)``, summed along `axis`."""
+    """Gradient of `softmax` from its output y: ``y·(dy - Σ dy·y)``, summed along `axis`.
+
+    >>> convnet.softmax_backward(np.array([1.0, 0.0]), np.array([0.5, 0.5])).tolist()
+    [0.25, -0.25]
+    """
     return _along("softmax_backward", axis, ("dy", "y"), dy, y)
 
 
 def log_softmax(x: Array, axis: int = -1) -> Array:
-    """``x - log Σ e^x``, the sum along `axis`: the logarithm of `softmax`, without its rounding to zero."""
+    """``x - log Σ e^x``, the sum along `axis`: the logarithm of `softmax`, without its rounding to zero.
+
+    >>> convnet.log_softmax(np.array([1000.0, 0.0])).tolist()
+    [0.0, -1000.0]
+    """
     return _along("log_softmax", axis, ("x",), x)
 
 
 def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
-    """Gradient of `log_softmax` from its output y: ``dy - e^y·Σ dy``, along `axis`; both of one shape."""
+    """Gradient of `log_softmax` from its output y: ``dy - e^y·Σ dy``, along `axis`; both of one shape.
+
+    >>> convnet.log_softmax_backward(np.array([1.0, 0.0]), np.log([0.5, 0.5])).round(9).tolist()
+    [0.5, -0.5]
+    """
     return _along("log_softmax_backward", axis, ("dy", "y"), dy, y)
 
 
@@ -126,6 +171,10 @@ def softmax_cross_entropy(
 
     Returns:
         (loss, dlogits (N, classes)); the loss of an empty batch is 0.
+
+    >>> loss, dlogits = convnet.softmax_cross_entropy(np.zeros((1, 2)), np.array([0]))
+    >>> round(loss, 6), dlogits.tolist()
+    (0.693147, [[-0.5, 0.5]])
     """
     op = "softmax_cross_entropy"
     (logits,) = arguments.floats(op, ("logits",), logits)

@@ -25,6 +25,7 @@ Needs: TypeAlias = tuple[bool, bool, bool]
 Gradients: TypeAlias = tuple[Array | None, Array | None, Array | None]
 
 ALGORITHMS = ("auto", "direct", "gemm", "winograd", "reference")
+LAYOUTS = ("NCHW", "NHWC")
 ALL: Needs = (True, True, True)
 
 _FLOAT32 = np.dtype(np.float32)
@@ -80,18 +81,45 @@ def _plain(op: str, name: str, array: Any) -> Array:
         raise TypeError(
             f"{op}: {name} is a masked array, whose mask would be lost; fill it with {name}.filled(0)"
         )
-    return np.asarray(array)
+    try:
+        return np.asarray(array)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{op}: {name} is no array: {error}") from error
 
 
 def pair(op: str, name: str, value: Any) -> Pair:
     """An int or a pair (h, w), as a pair."""
     if type(value) is int and -_MOST <= value <= _MOST:
         return value, value
-    each = value if isinstance(value, tuple | list) or np.ndim(value) else (value, value)
+    each = value if _is_sequence(value) else (value, value)
     both = _ints(op, name, each, "an int or a pair (h, w) of ints")
     if len(both) != 2:
         raise ValueError(f"{op}: {name} must be an int or a pair (h, w), not {value!r}")
     return both[0], both[1]
+
+
+def _is_sequence(value: Any) -> bool:
+    # bytes would pass for a sequence of ints.
+    return (
+        bool(value.ndim)
+        if isinstance(value, np.ndarray)
+        else isinstance(value, Sequence) and not isinstance(value, bytes)
+    )
+
+
+def flag(op: str, name: str, value: Any) -> bool:
+    if value is True or value is False:
+        return value
+    if isinstance(value, int | np.bool_) and value in (0, 1):
+        return bool(value)
+    raise TypeError(f"{op}: {name} must be True or False, not {value!r}")
+
+
+def one_of(op: str, name: str, value: Any, choices: Sequence[str]) -> str:
+    if not isinstance(value, str) or value not in choices:
+        *others, last = map(repr, choices)
+        raise ValueError(f"{op}: {name} must be {', '.join(others)} or {last}, not {value!r}")
+    return value
 
 
 def integer(op: str, name: str, value: Any) -> int:
@@ -108,7 +136,17 @@ def real(op: str, name: str, value: Any, least: float = -math.inf, most: float =
     if not least <= value <= most:
         expected = f"at least {least:g}" if most == math.inf else f"in [{least:g}, {most:g}]"
         raise ValueError(f"{op}: {name} must be {expected}, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{op}: {name} is too large for a float") from None
+
+
+def generator(op: str, name: str, seed: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{op}: {name} is no seed: {error}") from error
 
 
 def input_shape(op: str, shape: Any) -> tuple[int, ...]:
@@ -133,11 +171,11 @@ def padding_ends(
         return padding, padding, padding, padding
     if isinstance(padding, str):
         return _named_padding(op, padding, x_shape, kernel, stride, dilation)
-    try:
-        vertical, horizontal = padding
-    except TypeError:  # not a sequence: an integer of another type, or an error that pair words
+    if not _is_sequence(padding):  # an integer of another type, or an error that pair words
         top, left = pair(op, "padding", padding)
         return top, top, left, left
+    try:
+        vertical, horizontal = padding
     except ValueError:
         raise ValueError(
             f"{op}: padding must be an int, (h, w) or ((top, bottom), (left, right)), not {padding!r}"
@@ -176,26 +214,22 @@ def patch_shape(
     op: str, x_shape: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Any
 ) -> Conv2dShape:
     # im2col as the convolution whose patches it lays out, with one output channel.
+    stride = pair(op, "stride", stride)  # None, which a pool takes for its kernel, means nothing here
     kernel, step, ends, spread = window(op, x_shape, kernel_size, stride, padding, dilation)
     channels = x_shape[1] if len(x_shape) > 1 else 1
     return Conv2dShape(x_shape, (1, channels, *kernel), step, ends, spread, 1, op)
 
 
 def needed(op: str, needs: Sequence[bool]) -> Needs:
-    if len(needs) != 3:
+    if not _is_sequence(needs) or len(needs) != 3:
         raise ValueError(f"{op}: needs must be three flags, for (dx, dw, db), not {needs!r}")
-    return bool(needs[0]), bool(needs[1]), bool(needs[2])
+    return flag(op, "needs", needs[0]), flag(op, "needs", needs[1]), flag(op, "needs", needs[2])
 
 
 def is_relu(op: str, activation: object) -> bool:
-    if activation != "relu":
+    if not isinstance(activation, str) or activation != "relu":
         raise ValueError(f"{op}: activation must be None or 'relu', not {activation!r}")
     return True
-
-
-def check_algorithm(op: str, algorithm: str) -> None:
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"{op}: algorithm must be one of {', '.join(ALGORITHMS)}, not {algorithm!r}")
 
 
 def check_out(op: str, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *inputs: Array | None) -> None:
@@ -214,9 +248,11 @@ def as_rows(x: Array) -> Array:
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) if x.ndim else x
 
 
-def to_nchw(op: str, layout: str, x: Array) -> Array:
-    if layout != "NHWC":
-        raise ValueError(f"{op}: layout must be 'NCHW' or 'NHWC', not {layout!r}")
+def is_nhwc(op: str, layout: Any) -> bool:
+    return one_of(op, "layout", layout, LAYOUTS) == "NHWC"
+
+
+def to_nchw(x: Array) -> Array:
     if x.ndim != 4:
         return x  # the check of the sizes reports a wrong rank
     N, H, W, C = x.shape

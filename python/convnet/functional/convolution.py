@@ -13,7 +13,7 @@ from .._types import Array, Padding, Pair
 from ..backends import current
 from ..backends.im2col import convolution as unfolding
 from . import arguments
-from .arguments import ALL, Activation, Gradients, IntOrPair, Layout, Needs, PaddingForm
+from .arguments import ALGORITHMS, ALL, Activation, Gradients, IntOrPair, Layout, Needs, PaddingForm
 
 
 def conv2d(
@@ -47,28 +47,32 @@ def conv2d(
     Returns:
         y (N, C_out, oH, oW), or (N, oH, oW, C_out) with ``layout="NHWC"``; `out` where it was given. Errors
         give sizes in NCHW.
+
+    >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> convnet.conv2d(x, np.ones((1, 1, 2, 2))).tolist()
+    [[[[8.0, 12.0], [20.0, 24.0]]]]
     """
     x, weight, bias = arguments.floats("conv2d", ("x", "weight", "bias"), x, weight, bias)
     relu = activation is not None and arguments.is_relu("conv2d", activation)
-    if algorithm != "auto":
-        arguments.check_algorithm("conv2d", algorithm)
+    algorithm = arguments.one_of("conv2d", "algorithm", algorithm, ALGORITHMS)
+    nhwc = arguments.is_nhwc("conv2d", layout)
     stride = arguments.pair("conv2d", "stride", stride)
     dilation = arguments.pair("conv2d", "dilation", dilation)
     groups = arguments.integer("conv2d", "groups", groups)
-    if layout != "NCHW":
+    if nhwc:
         fits = bias is None or bias.shape == weight.shape[3:]
         plain = algorithm == "auto" and out is None and fits
-        if plain and _is_product(layout, x, weight, stride, padding, dilation, groups):
+        if plain and _is_product(x, weight, stride, padding, dilation, groups):
             rows: Array = current().dense(arguments.as_rows(x), weight[0, 0], bias, relu)
             return rows.reshape(*x.shape[:3], weight.shape[3])
-        x, weight = arguments.to_nchw("conv2d", layout, x), arguments.to_oihw(weight)
+        x, weight = arguments.to_nchw(x), arguments.to_oihw(weight)
     padding = arguments.padding_ends("conv2d", padding, x.shape, weight.shape[2:], stride, dilation)
     if out is None:
         y: Array = current().conv2d(x, weight, bias, stride, padding, dilation, groups, relu, algorithm, None)
-        return y if layout == "NCHW" else arguments.to_nhwc(y)
+        return arguments.to_nhwc(y) if nhwc else y
 
     shape = Conv2dShape(x.shape, weight.shape, stride, padding, dilation, groups)
-    if layout == "NCHW":
+    if not nhwc:
         arguments.check_out("conv2d", out, shape.y, x.dtype, x, weight, bias)
         current().conv2d(x, weight, bias, stride, padding, dilation, groups, relu, algorithm, out)
     else:
@@ -101,19 +105,25 @@ def conv2d_backward(
 
     Returns:
         (dx, dw, db), like x, weight and (C_out,), in the same layout; None where not needed.
+
+    >>> x, weight, dy = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2))
+    >>> dx, dw, db = convnet.conv2d_backward(dy, x, weight)
+    >>> dx.tolist()
+    [[[[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]]]
+    >>> dw.tolist(), db.tolist()
+    ([[[[4.0, 4.0], [4.0, 4.0]]]], [4.0])
     """
     dy, x, weight = arguments.floats("conv2d_backward", ("dy", "x", "weight"), dy, x, weight)
+    algorithm = arguments.one_of("conv2d_backward", "algorithm", algorithm, ALGORITHMS)
+    nhwc = arguments.is_nhwc("conv2d_backward", layout)
     stride = arguments.pair("conv2d_backward", "stride", stride)
     dilation = arguments.pair("conv2d_backward", "dilation", dilation)
     groups = arguments.integer("conv2d_backward", "groups", groups)
     if needs is not ALL:
         needs = arguments.needed("conv2d_backward", needs)
-    if layout != "NCHW":
-        if (
-            algorithm == "auto"
-            and _is_product(layout, x, weight, stride, padding, dilation, groups)
-            and dy.shape == (*x.shape[:3], weight.shape[3])
-        ):
+    if nhwc:
+        product = algorithm == "auto" and _is_product(x, weight, stride, padding, dilation, groups)
+        if product and dy.shape == (*x.shape[:3], weight.shape[3]):
             dx, dw, db = current().dense_backward(
                 arguments.as_rows(dy), arguments.as_rows(x), weight[0, 0], needs
             )
@@ -122,14 +132,11 @@ def conv2d_backward(
                 None if dw is None else dw.reshape(weight.shape),
                 db,
             )
-        dy = arguments.to_nchw("conv2d_backward", layout, dy)
-        x, weight = arguments.to_nchw("conv2d_backward", layout, x), arguments.to_oihw(weight)
+        dy, x, weight = arguments.to_nchw(dy), arguments.to_nchw(x), arguments.to_oihw(weight)
     padding = arguments.padding_ends("conv2d_backward", padding, x.shape, weight.shape[2:], stride, dilation)
-    if algorithm != "auto":
-        arguments.check_algorithm("conv2d_backward", algorithm)
     backward = current().conv2d_backward
     gradients: Gradients = backward(dy, x, weight, stride, padding, dilation, groups, needs, algorithm)
-    if layout == "NCHW":
+    if not nhwc:
         return gradients
     dx, dw, db = gradients
     return (
@@ -140,7 +147,6 @@ def conv2d_backward(
 
 
 def _is_product(
-    layout: str,
     x: Array,
     weight: Array,
     stride: Pair,
@@ -150,8 +156,7 @@ def _is_product(
 ) -> bool:
     # Whether a channels-last convolution is x's rows of channels times a matrix, as it lies in memory.
     return (
-        layout == "NHWC"
-        and x.ndim == weight.ndim == 4
+        x.ndim == weight.ndim == 4
         and weight.shape[:3] == (1, 1, x.shape[3])
         and stride == (1, 1)
         and min(dilation) >= 1
@@ -206,6 +211,10 @@ def conv_transpose2d(
 
     Returns:
         y (N, C_out, oH, oW).
+
+    >>> x = np.arange(1.0, 5).reshape(1, 1, 2, 2)
+    >>> convnet.conv_transpose2d(x, np.ones((1, 1, 2, 2)), stride=2)[0, 0].tolist()
+    [[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0], [3.0, 3.0, 4.0, 4.0], [3.0, 3.0, 4.0, 4.0]]
     """
     op = "conv_transpose2d"
     x, weight, bias = arguments.floats(op, ("x", "weight", "bias"), x, weight, bias)
@@ -235,6 +244,11 @@ def conv_transpose2d_backward(
 
     Returns:
         (dx, dw, db), like x, weight and (C_out,); None where not needed.
+
+    >>> x, weight, dy = np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)), np.ones((1, 1, 4, 4))
+    >>> dx, dw, db = convnet.conv_transpose2d_backward(dy, x, weight, stride=2)
+    >>> dx.tolist(), db.tolist()
+    ([[[[4.0, 4.0], [4.0, 4.0]]]], [16.0])
     """
     op = "conv_transpose2d_backward"
     dy, x, weight = arguments.floats(op, ("dy", "x", "weight"), dy, x, weight)
@@ -324,6 +338,10 @@ class Conv2dPlan:
 
     Arguments are those of `conv2d`, layout NCHW; it always runs natively. "same" padding needs stride 1,
     where it does not depend on x. A float64 x for a float32 plan is a TypeError: the weights are packed.
+
+    >>> plan = convnet.Conv2dPlan(np.ones((8, 3, 3, 3)), padding=1)
+    >>> plan(np.ones((2, 3, 5, 5))).shape
+    (2, 8, 5, 5)
     """
 
     __slots__ = ("_dtype", "_geometry", "_plan", "_weight_shape")
@@ -343,7 +361,7 @@ class Conv2dPlan:
         op = "Conv2dPlan"
         weight, bias = arguments.floats(op, ("weight", "bias"), weight, bias)
         relu = activation is not None and arguments.is_relu(op, activation)
-        arguments.check_algorithm(op, algorithm)
+        algorithm = arguments.one_of(op, "algorithm", algorithm, ALGORITHMS)
         stride = arguments.pair(op, "stride", stride)
         dilation = arguments.pair(op, "dilation", dilation)
         groups = arguments.integer(op, "groups", groups)
@@ -385,7 +403,11 @@ def im2col(
     padding: PaddingForm = 0,
     dilation: IntOrPair = 1,
 ) -> Array:
-    """The patches of x (N, C, H, W) as rows, (N·oH·oW, C·kH·kW), with zeros where a patch reaches outside."""
+    """The patches of x (N, C, H, W) as rows, (N·oH·oW, C·kH·kW), with zeros where a patch reaches outside.
+
+    >>> convnet.im2col(np.arange(6.0).reshape(1, 1, 2, 3), 2).tolist()
+    [[0.0, 1.0, 3.0, 4.0], [1.0, 2.0, 4.0, 5.0]]
+    """
     (x,) = arguments.floats("im2col", ("x",), x)
     shape = arguments.patch_shape("im2col", x.shape, kernel_size, stride, padding, dilation)
     N, _, oH, oW = shape.y
@@ -402,7 +424,11 @@ def col2im(
     padding: PaddingForm = 0,
     dilation: IntOrPair = 1,
 ) -> Array:
-    """The exact adjoint of `im2col`: patches (N·oH·oW, C·kH·kW) added up into `input_shape` (N, C, H, W)."""
+    """The exact adjoint of `im2col`: patches (N·oH·oW, C·kH·kW) added up into `input_shape` (N, C, H, W).
+
+    >>> convnet.col2im(np.ones((2, 4)), (1, 1, 2, 3), 2).tolist()
+    [[[[1.0, 2.0, 1.0], [1.0, 2.0, 1.0]]]]
+    """
     (columns,) = arguments.floats("col2im", ("columns",), columns)
     shape = arguments.patch_shape(
         "col2im", arguments.input_shape("col2im", input_shape), kernel_size, stride, padding, dilation

@@ -21,9 +21,15 @@ def gemm(
     """``alpha·op(a)·op(b) + beta·c``, where op transposes if asked: (M, K) times (K, N) -> (M, N).
 
     c is (M, N) or None and is not written to; with ``beta=0`` it is not read either.
+
+    >>> a, b = np.array([[1.0, 2]]), np.array([[3.0], [4]])
+    >>> convnet.gemm(a, b, np.ones((1, 1)), alpha=2, beta=-1).tolist()
+    [[21.0]]
     """
     a, b, c = arguments.floats("gemm", ("a", "b", "c"), a, b, c)
-    y: Array = current().gemm(a, b, c, float(alpha), float(beta), bool(trans_a), bool(trans_b))
+    alpha, beta = arguments.real("gemm", "alpha", alpha), arguments.real("gemm", "beta", beta)
+    trans_a, trans_b = arguments.flag("gemm", "trans_a", trans_a), arguments.flag("gemm", "trans_b", trans_b)
+    y: Array = current().gemm(a, b, c, alpha, beta, trans_a, trans_b)
     return y
 
 
@@ -34,7 +40,11 @@ def dense(
     *,
     activation: Activation = None,
 ) -> Array:
-    """``x @ weight + bias``, then `activation`: x (..., in), weight (in, out), bias (out,) -> (..., out)."""
+    """``x @ weight + bias``, then `activation`: x (..., in), weight (in, out), bias (out,) -> (..., out).
+
+    >>> convnet.dense(np.ones((2, 3)), np.ones((3, 1)), np.array([0.5])).tolist()
+    [[3.5], [3.5]]
+    """
     x, weight, bias = arguments.floats("dense", ("x", "weight", "bias"), x, weight, bias)
     relu = activation is not None and arguments.is_relu("dense", activation)
     if x.ndim == 2:
@@ -49,6 +59,10 @@ def dense_backward(dy: Array, x: Array, weight: Array, *, needs: Needs = ALL) ->
 
     Returns:
         (dx (..., in), dw (in, out), db (out,)), None where not needed.
+
+    >>> dx, dw, db = convnet.dense_backward(np.ones((2, 1)), np.ones((2, 3)), np.full((3, 1), 5.0))
+    >>> dx.tolist(), dw.tolist(), db.tolist()
+    ([[5.0, 5.0, 5.0], [5.0, 5.0, 5.0]], [[2.0], [2.0], [2.0]], [2.0])
     """
     dy, x, weight = arguments.floats("dense_backward", ("dy", "x", "weight"), dy, x, weight)
     if needs is not ALL:

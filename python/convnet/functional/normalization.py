@@ -42,6 +42,11 @@ def batch_norm(
     Returns:
         y, like x; or, where mean and var are not given, (y, mean, var) of the batch, var biased (divided by
         the count). An empty batch has mean and var 0.
+
+    >>> x = np.array([[1.0], [3.0]])
+    >>> y, mean, var = convnet.batch_norm(x, np.ones(1), np.zeros(1), eps=0)
+    >>> y.tolist(), mean.tolist(), var.tolist()
+    ([[-1.0], [1.0]], [2.0], [1.0])
     """
     op = "batch_norm"
     if (mean is None) != (var is None):
@@ -77,6 +82,11 @@ def batch_norm_backward(
 
     Returns:
         (dx like x, dgamma (C,), dbeta (C,)).
+
+    >>> x, dy = np.array([[1.0], [3.0]]), np.array([[1.0], [1.0]])
+    >>> dx, dgamma, dbeta = convnet.batch_norm_backward(dy, x, np.ones(1), eps=0)
+    >>> dx.tolist(), dgamma.tolist(), dbeta.tolist()
+    ([[0.0], [0.0]], [0.0], [2.0])
     """
     op = "batch_norm_backward"
     if (mean is None) != (var is None):
@@ -110,6 +120,9 @@ def local_response_norm(
 
     Returns:
         y, like x.
+
+    >>> convnet.local_response_norm(np.ones((1, 2)), 1, alpha=3, beta=0.5).tolist()
+    [[0.5, 0.5]]
     """
     op = "local_response_norm"
     (x,) = arguments.floats(op, ("x",), x)
@@ -120,7 +133,12 @@ def local_response_norm(
 def local_response_norm_backward(
     dy: Array, x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Array:
-    """Gradient of `local_response_norm` at its input x: dy and dx like x, the rest as there."""
+    """Gradient of `local_response_norm` at its input x: dy and dx like x, the rest as there.
+
+    >>> dy, x = np.full((1, 1), 4.0), np.ones((1, 1))
+    >>> convnet.local_response_norm_backward(dy, x, 1, alpha=3, beta=0.5).round(9).tolist()
+    [[0.5]]
+    """
     op = "local_response_norm_backward"
     dy, x = arguments.floats(op, ("dy", "x"), dy, x)
     planes = _planes(op, x)
@@ -143,10 +161,14 @@ def dropout(x: Array, p: float, rng: Seed) -> tuple[Array, Array]:
 
     Returns:
         (y, mask), like x: the mask holds 0 or ``1 / (1 - p)``, and y is their product.
+
+    >>> y, mask = convnet.dropout(np.full(1000, 3.0), 0.5, 0)
+    >>> np.unique(mask).tolist(), np.unique(y).tolist()
+    ([0.0, 2.0], [0.0, 6.0])
     """
     (x,) = arguments.floats("dropout", ("x",), x)
     p = arguments.real("dropout", "p", p, 0, 1)
-    kept = np.random.default_rng(rng).random(x.shape, dtype=np.float32) >= p
+    kept = arguments.generator("dropout", "rng", rng).random(x.shape, dtype=np.float32) >= p
     mask = np.asarray(kept).astype(x.dtype)
     if p < 1:
         mask *= x.dtype.type(1 / (1 - p))
@@ -154,7 +176,11 @@ def dropout(x: Array, p: float, rng: Seed) -> tuple[Array, Array]:
 
 
 def dropout_backward(dy: Array, mask: Array) -> Array:
-    """Gradient of `dropout` for x: ``dy·mask``, both of one shape."""
+    """Gradient of `dropout` for x: ``dy·mask``, both of one shape.
+
+    >>> convnet.dropout_backward(np.ones(2), np.array([0.0, 2.0])).tolist()
+    [0.0, 2.0]
+    """
     dy, mask = arguments.floats("dropout_backward", ("dy", "mask"), dy, mask)
     if dy.shape != mask.shape:
         raise ValueError(f"dropout_backward: dy must have shape {mask.shape}, got {dy.shape}")

@@ -61,16 +61,25 @@ def max_pool2d(
 
     Returns:
         y (N, C, oH, oW), and where asked indices of the same shape, int64; in the layout of x.
+
+    >>> x = np.array([[1.0, 2, 3], [4, 5, 0]]).reshape(1, 1, 2, 3)
+    >>> y, indices = convnet.max_pool2d(x, 2, 1, return_indices=True)
+    >>> y.tolist(), indices.tolist()
+    ([[[[5.0, 5.0]]]], [[[[4, 4]]]])
+    >>> convnet.max_pool2d(x, 2, ceil_mode=True).tolist()
+    [[[[5.0, 3.0]]]]
     """
     (x,) = arguments.floats("max_pool2d", ("x",), x)
-    if layout != "NCHW":
-        x = arguments.to_nchw("max_pool2d", layout, x)
+    nhwc = arguments.is_nhwc("max_pool2d", layout)
+    if nhwc:
+        x = arguments.to_nchw(x)
     window = arguments.window("max_pool2d", x.shape, kernel_size, stride, padding, dilation)
-    if not return_indices:
-        y: Array = current().max_pool2d(x, *window, bool(ceil_mode))
-        return y if layout == "NCHW" else arguments.to_nhwc(y)
-    y, indices = current().max_pool2d_with_indices(x, *window, bool(ceil_mode))
-    return (y, indices) if layout == "NCHW" else (arguments.to_nhwc(y), arguments.to_nhwc(indices))
+    ceil_mode = arguments.flag("max_pool2d", "ceil_mode", ceil_mode)
+    if not arguments.flag("max_pool2d", "return_indices", return_indices):
+        y: Array = current().max_pool2d(x, *window, ceil_mode)
+        return arguments.to_nhwc(y) if nhwc else y
+    y, indices = current().max_pool2d_with_indices(x, *window, ceil_mode)
+    return (arguments.to_nhwc(y), arguments.to_nhwc(indices)) if nhwc else (y, indices)
 
 
 def max_pool2d_backward(
@@ -91,12 +100,17 @@ def max_pool2d_backward(
 
     Returns:
         dx (N, C, H, W).
+
+    >>> dy, indices = np.ones((1, 1, 1, 2)), np.array([[[[4, 4]]]])
+    >>> convnet.max_pool2d_backward(dy, indices, (1, 1, 2, 3), 2, 1).tolist()
+    [[[[0.0, 0.0, 0.0], [0.0, 2.0, 0.0]]]]
     """
     (dy,) = arguments.floats("max_pool2d_backward", ("dy",), dy)
     indices = arguments.integers("max_pool2d_backward", "indices", indices)
     shape = arguments.input_shape("max_pool2d_backward", input_shape)
     window = arguments.window("max_pool2d_backward", shape, kernel_size, stride, padding, dilation)
-    dx: Array = current().max_pool2d_backward(dy, indices, shape, *window, bool(ceil_mode))
+    ceil_mode = arguments.flag("max_pool2d_backward", "ceil_mode", ceil_mode)
+    dx: Array = current().max_pool2d_backward(dy, indices, shape, *window, ceil_mode)
     return dx
 
 
@@ -120,13 +134,19 @@ def avg_pool2d(
 
     Returns:
         y (N, C, oH, oW), in the layout of x.
+
+    >>> convnet.avg_pool2d(np.arange(8.0).reshape(1, 1, 2, 4), 2).tolist()
+    [[[[2.5, 4.5]]]]
     """
     (x,) = arguments.floats("avg_pool2d", ("x",), x)
-    if layout != "NCHW":
-        x = arguments.to_nchw("avg_pool2d", layout, x)
+    nhwc = arguments.is_nhwc("avg_pool2d", layout)
+    if nhwc:
+        x = arguments.to_nchw(x)
     window = arguments.window("avg_pool2d", x.shape, kernel_size, stride, padding, dilation)
-    y: Array = current().avg_pool2d(x, *window, bool(ceil_mode), bool(count_include_pad))
-    return y if layout == "NCHW" else arguments.to_nhwc(y)
+    ceil_mode = arguments.flag("avg_pool2d", "ceil_mode", ceil_mode)
+    count_include_pad = arguments.flag("avg_pool2d", "count_include_pad", count_include_pad)
+    y: Array = current().avg_pool2d(x, *window, ceil_mode, count_include_pad)
+    return arguments.to_nhwc(y) if nhwc else y
 
 
 def avg_pool2d_backward(
@@ -147,11 +167,16 @@ def avg_pool2d_backward(
 
     Returns:
         dx (N, C, H, W).
+
+    >>> convnet.avg_pool2d_backward(np.ones((1, 1, 1, 1)), (1, 1, 2, 2), 2).tolist()
+    [[[[0.25, 0.25], [0.25, 0.25]]]]
     """
     (dy,) = arguments.floats("avg_pool2d_backward", ("dy",), dy)
     shape = arguments.input_shape("avg_pool2d_backward", input_shape)
     window = arguments.window("avg_pool2d_backward", shape, kernel_size, stride, padding, dilation)
-    dx: Array = current().avg_pool2d_backward(dy, shape, *window, bool(ceil_mode), bool(count_include_pad))
+    ceil_mode = arguments.flag("avg_pool2d_backward", "ceil_mode", ceil_mode)
+    count_include_pad = arguments.flag("avg_pool2d_backward", "count_include_pad", count_include_pad)
+    dx: Array = current().avg_pool2d_backward(dy, shape, *window, ceil_mode, count_include_pad)
     return dx
 
 
@@ -176,13 +201,16 @@ def adaptive_max_pool2d(
 
     Returns:
         y (N, C, oH, oW), and where asked indices of the same shape, int64.
+
+    >>> convnet.adaptive_max_pool2d(np.arange(5.0).reshape(1, 1, 1, 5), (1, 2)).tolist()
+    [[[[2.0, 4.0]]]]
     """
     op = "adaptive_max_pool2d"
     (x,) = arguments.floats(op, ("x",), x)
     result: tuple[Array, NDArray[np.int64]] = current().adaptive_max_pool2d(
         x, arguments.pair(op, "output_size", output_size)
     )
-    return result if return_indices else result[0]
+    return result if arguments.flag(op, "return_indices", return_indices) else result[0]
 
 
 def adaptive_max_pool2d_backward(dy: Array, indices: Array, input_shape: Sequence[int]) -> Array:
@@ -194,6 +222,10 @@ def adaptive_max_pool2d_backward(dy: Array, indices: Array, input_shape: Sequenc
 
     Returns:
         dx (N, C, H, W).
+
+    >>> dy, indices = np.ones((1, 1, 1, 2)), np.array([[[[2, 4]]]])
+    >>> convnet.adaptive_max_pool2d_backward(dy, indices, (1, 1, 1, 5)).tolist()
+    [[[[0.0, 0.0, 1.0, 0.0, 1.0]]]]
     """
     op = "adaptive_max_pool2d_backward"
     (dy,) = arguments.floats(op, ("dy",), dy)
@@ -212,6 +244,9 @@ def adaptive_avg_pool2d(x: Array, output_size: IntOrPair) -> Array:
 
     Returns:
         y (N, C, oH, oW).
+
+    >>> convnet.adaptive_avg_pool2d(np.arange(5.0).reshape(1, 1, 1, 5), (1, 2)).tolist()
+    [[[[1.0, 3.0]]]]
     """
     op = "adaptive_avg_pool2d"
     (x,) = arguments.floats(op, ("x",), x)
@@ -227,6 +262,9 @@ def adaptive_avg_pool2d_backward(dy: Array, input_shape: Sequence[int]) -> Array
 
     Returns:
         dx (N, C, H, W).
+
+    >>> convnet.adaptive_avg_pool2d_backward(np.ones((1, 1, 1, 2)), (1, 1, 1, 4)).tolist()
+    [[[[0.5, 0.5, 0.5, 0.5]]]]
     """
     op = "adaptive_avg_pool2d_backward"
     (dy,) = arguments.floats(op, ("dy",), dy)
@@ -242,16 +280,23 @@ def global_max_pool2d(x: Array, return_indices: bool = False) -> Array | tuple[A
     """The largest value of each plane of x (N, C, H, W), as (N, C, 1, 1); NaN counts as the largest.
 
     With `return_indices` also where in its flat plane it came from, int64; of equals, the first.
+
+    >>> convnet.global_max_pool2d(np.arange(6.0).reshape(1, 1, 2, 3)).tolist()
+    [[[[5.0]]]]
     """
     op = "global_max_pool2d"
     (x,) = arguments.floats(op, ("x",), x)
     _check_planes(op, "x", x.shape)
     result: tuple[Array, NDArray[np.int64]] = current().adaptive_max_pool2d(x, (1, 1))
-    return result if return_indices else result[0]
+    return result if arguments.flag(op, "return_indices", return_indices) else result[0]
 
 
 def global_max_pool2d_backward(dy: Array, indices: Array, input_shape: Sequence[int]) -> Array:
-    """Gradient of `global_max_pool2d`: dy and indices (N, C, 1, 1) -> dx of `input_shape` (N, C, H, W)."""
+    """Gradient of `global_max_pool2d`: dy and indices (N, C, 1, 1) -> dx of `input_shape` (N, C, H, W).
+
+    >>> convnet.global_max_pool2d_backward(np.ones((1, 1, 1, 1)), np.array([[[[1]]]]), (1, 1, 1, 3)).tolist()
+    [[[[0.0, 1.0, 0.0]]]]
+    """
     op = "global_max_pool2d_backward"
     (dy,) = arguments.floats(op, ("dy",), dy)
     indices = arguments.integers(op, "indices", indices)
@@ -262,7 +307,11 @@ def global_max_pool2d_backward(dy: Array, indices: Array, input_shape: Sequence[
 
 
 def global_avg_pool2d(x: Array) -> Array:
-    """The mean of each plane of x (N, C, H, W), as (N, C, 1, 1)."""
+    """The mean of each plane of x (N, C, H, W), as (N, C, 1, 1).
+
+    >>> convnet.global_avg_pool2d(np.arange(6.0).reshape(1, 1, 2, 3)).tolist()
+    [[[[2.5]]]]
+    """
     op = "global_avg_pool2d"
     (x,) = arguments.floats(op, ("x",), x)
     _check_planes(op, "x", x.shape)
@@ -271,7 +320,11 @@ def global_avg_pool2d(x: Array) -> Array:
 
 
 def global_avg_pool2d_backward(dy: Array, input_shape: Sequence[int]) -> Array:
-    """Gradient of `global_avg_pool2d`: dy (N, C, 1, 1) shared over dx of `input_shape` (N, C, H, W)."""
+    """Gradient of `global_avg_pool2d`: dy (N, C, 1, 1) shared over dx of `input_shape` (N, C, H, W).
+
+    >>> convnet.global_avg_pool2d_backward(np.ones((1, 1, 1, 1)), (1, 1, 1, 4)).tolist()
+    [[[[0.25, 0.25, 0.25, 0.25]]]]
+    """
     op = "global_avg_pool2d_backward"
     (dy,) = arguments.floats(op, ("dy",), dy)
     shape = arguments.input_shape(op, input_shape)
@@ -303,4 +356,4 @@ def pool2d_shape(
     """The sizes of a pooling that is not computed; `op` names it in errors."""
     shape = arguments.input_shape(op, x_shape)
     window = arguments.window(op, shape, kernel_size, stride, padding, dilation)
-    return Pool2dShape(shape, *window, bool(ceil_mode), op)
+    return Pool2dShape(shape, *window, arguments.flag(op, "ceil_mode", ceil_mode), op)

@@ -109,7 +109,8 @@ def log_softmax_backward(dy: Array, y: Array) -> Array:
 
 def _shifted_exps(x: Array) -> tuple[Array, Array]:
     # x less each row's largest, which changes no ratio and keeps exp from overflowing; and its exponential.
-    shifted = np.subtract(x, x.max(axis=1, keepdims=True, initial=-np.inf), order="C")
+    shifted = x.copy()
+    shifted -= x.max(axis=1, keepdims=True, initial=-np.inf)
     return shifted, np.exp(shifted)
 
 
