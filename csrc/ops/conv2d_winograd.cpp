@@ -17,10 +17,10 @@ namespace {
 
 constexpr std::int64_t kOutputs = 4;             // a tile's, along an axis
 constexpr std::int64_t kInputBytes = 1 << 20;    // of the second-level cache, for a block's transformed input
-constexpr std::int64_t kFewTiles = 12, kManyTiles = 56;  // a block's, where that allows them: the weights are read once a block
+constexpr std::int64_t kFewTiles = 12, kManyTiles = 56;  // a block's, where that allows them: it reads all weights
 constexpr std::int64_t kChunkVectors = 2;        // of output channels
 constexpr double kSerialWork = 1.5e6;            // multiply-adds below which sharing the work costs more than it saves
-constexpr std::int64_t kTermsInRegisters = 512;  // summed before they meet the earlier ones: bounds the rounding error
+constexpr std::int64_t kTermsInRegisters = 128;  // channels summed before they meet the earlier ones: bounds the rounding error
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -28,9 +28,11 @@ std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 std::vector<Tap> grid_of(const Correlation& p) {
   std::vector<Tap> grid = p.taps;
   if (grid.size() != 9) return {};
-  std::sort(grid.begin(), grid.end(), [](const Tap& a, const Tap& b) { return a.row != b.row ? a.row < b.row : a.column < b.column; });
+  std::sort(grid.begin(), grid.end(),
+            [](const Tap& a, const Tap& b) { return a.row != b.row ? a.row < b.row : a.column < b.column; });
   for (std::size_t i = 0; i < 9; ++i)
-    if (grid[i].row != grid[0].row + std::int64_t(i / 3) || grid[i].column != grid[0].column + std::int64_t(i % 3)) return {};
+    if (grid[i].row != grid[0].row + std::int64_t(i / 3) ||
+        grid[i].column != grid[0].column + std::int64_t(i % 3)) return {};
   return grid;
 }
 
