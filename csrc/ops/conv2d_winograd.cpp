@@ -16,13 +16,13 @@
 namespace convnet {
 namespace {
 
-constexpr std::int64_t kOutputs = 4;           // a tile's, along an axis
-constexpr std::int64_t kInputBytes = 1 << 20;  // of the second-level cache, for a block's transformed input
-constexpr std::int64_t kFewTiles = 12,
-                       kManyTiles = 56;          // a block's, where that allows them: the weights are read once a block
-constexpr std::int64_t kChunkVectors = 2;        // of output channels
-constexpr double kSerialWork = 1.5e6;            // multiply-adds below which sharing the work costs more than it saves
-constexpr std::int64_t kTermsInRegisters = 512;  // summed before they meet the earlier ones: bounds the rounding error
+constexpr std::int64_t kOutputs = 4;                     // a tile's, along an axis
+constexpr std::int64_t kInputBytes = 1 << 20;            // of the second-level cache, for a block's transformed input
+constexpr std::int64_t kFewTiles = 12, kManyTiles = 56;  // a block's, where that allows them: it reads all weights
+constexpr std::int64_t kChunkVectors = 2;                // of output channels
+constexpr double kSerialWork = 1.5e6;  // multiply-adds below which sharing the work costs more than it saves
+constexpr std::int64_t kTermsInRegisters =
+    128;  // channels summed before they meet the earlier ones: bounds the rounding error
 
 // The taps in the order of the kernel's rows and columns; empty unless they are a full 3x3 grid of unit spacing.
 std::vector<Tap> grid_of(const Correlation& p) {
@@ -228,10 +228,17 @@ bool winograd_serves(const Correlation& p) {
 // 1.3 for 64->64, 2.3 for 128->128, and 1.6, 2.0, 2.5 in batches; at 7x7 and one image 1.0 for 32->32, 1.2 for
 // 64->64, 1.7 for 128->128, and 1.6, 2.1, 2.7 in batches. Below 32 output channels the input's transformation is shared
 // by too few.
+//
+// Padding of two (the input gradient of an unpadded convolution) leaves corners that sum a single input a channel, whose
+// error next to their small size is large: such shapes stay with direct.
 bool winograd_pays(const Correlation& p) {
   const std::int64_t outputs = p.out_h * p.out_w;
   const std::int64_t computed = kOutputs * kOutputs * ceil_div(p.out_h, kOutputs) * ceil_div(p.out_w, kOutputs);
-  return p.c >= 16 && p.k >= 16 && 2 * outputs >= computed && p.c * p.k * outputs >= (p.k < 32 ? 800'000 : 200'000);
+  const Tap first = grid_of(p).front();
+  const bool little_padding = first.row >= -1 && first.column >= -1 && p.out_h + first.row + 1 <= p.in_h &&
+                              p.out_w + first.column + 1 <= p.in_w;
+  return little_padding && p.c >= 16 && p.k >= 16 && 2 * outputs >= computed &&
+         p.c * p.k * outputs >= (p.k < 32 ? 800'000 : 200'000);
 }
 
 std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights) {
