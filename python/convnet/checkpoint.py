@@ -15,13 +15,9 @@ reader allocate more than a few times its own size.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import inspect
 import io
-import json
 import os
-import uuid
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -52,6 +48,9 @@ def save(model: Sequential, path: str | os.PathLike[str]) -> None:
         TypeError: for a layer's argument that JSON cannot hold, or an array that is not float32 or float64.
         OSError: where the file cannot be written; an older one is then intact.
     """
+    import json  # here and below: what importing convnet need not wait for
+    import zipfile
+
     place = Path(os.path.realpath(path))
     header = {"format": _FORMAT, "version": _VERSION, "model": _described(model)}
     arrays = _arrays(model)
@@ -59,7 +58,7 @@ def save(model: Sequential, path: str | os.PathLike[str]) -> None:
         if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
             raise TypeError(f"save: {name} must be float32 or float64, not {array.dtype}")
     text = json.dumps(header, allow_nan=False).encode()
-    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+    temporary = place.with_name(f".{place.name}.{os.urandom(8).hex()}")
     try:
         with temporary.open("x+b") as file:
             np.savez(file, header=np.frombuffer(text, np.uint8), **arrays)  # type: ignore[arg-type]
@@ -92,6 +91,9 @@ def load(
         CheckpointError: where the file is damaged, incomplete, too large, of a later version, or not a model.
         OSError: where it cannot be read at all.
     """
+    import json
+    import zipfile
+
     with Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
@@ -201,6 +203,8 @@ def _fill(model: Sequential, members: Mapping[str, bytes]) -> None:
 
 def _members(file: IO[bytes], size: int) -> dict[str, bytes]:
     # The archive's members: together no larger than the file, whatever they claim.
+    import zipfile
+
     with zipfile.ZipFile(file) as archive:
         infos = archive.infolist()
         claimed = sum(info.file_size for info in infos)
@@ -231,6 +235,8 @@ def _array(member: bytes) -> Array:
 
 def _digest(file: IO[bytes], end: int) -> bytes:
     # Of the file's bytes up to `end`.
+    import hashlib
+
     digest = hashlib.sha256()
     file.seek(0)
     left = end

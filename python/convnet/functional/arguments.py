@@ -262,7 +262,17 @@ def to_nchw(x: Array) -> Array:
 
 
 def to_oihw(weight: Array) -> Array:
-    return weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight
+    if weight.ndim != 4 or not (weight.flags.c_contiguous and weight.flags.aligned):
+        return weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight
+    kH, kW, C, K = weight.shape
+    rows = _core.transpose(weight.reshape(1, kH * kW * C, K)).reshape(K, kH * kW, C)
+    return _core.transpose(rows).reshape(K, C, kH, kW)
+
+
+def to_hwio(weight: Array) -> Array:
+    K, C, kH, kW = weight.shape
+    rows = _core.transpose(np.ascontiguousarray(weight).reshape(K, C, kH * kW))
+    return _core.transpose(rows.reshape(1, K, kH * kW * C)).reshape(kH, kW, C, K)
 
 
 def to_nhwc(y: Array) -> Array:

@@ -141,7 +141,7 @@ def conv2d_backward(
     dx, dw, db = gradients
     return (
         None if dx is None else arguments.to_nhwc(dx),
-        None if dw is None else np.ascontiguousarray(dw.transpose(2, 3, 1, 0)),
+        None if dw is None else arguments.to_hwio(dw),
         db,
     )
 
