@@ -151,7 +151,7 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* y, std::int64_t* indices) {
     if (indices) pool.indices = indices + first;
     pool.origin = (at.row * s.stride_h - s.pad_top) * s.w + at.column * s.stride_w - s.pad_left;
     pool.row_place = s.stride_h * s.w;
-    pool.column_place = std::min(s.stride_w, s.w);  // a longer stride leaves one column
+    pool.column_place = s.o_w > 1 ? s.stride_w : 0;  // the stride of a single column may not fit a lane
     pool.tap_place = tap_place.data();
     if (kernels<T>().max_pool(pool)) return;
     for (std::int64_t i = at.row; i < at.row + at.rows; ++i)
