@@ -7,12 +7,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from convnet.compare.records import Cost, Filters, Learning, ShiftAccuracy, StepTime
 
 import convnet
 from convnet.compare import tables
 from convnet.compare.experiments import filters, shift, step_time
 from convnet.compare.models import LINEUP, Model, lenet5, mlp, mlp_with_parameters, small_cnn
-from convnet.compare.records import Cost, Filters, Learning, ShiftAccuracy, StepTime
 from convnet.compare.report import answer, save_report, save_results
 from convnet.compare.run import Comparison, Settings, compare
 from convnet.compare.study import Recipe, Study, first_weights

@@ -202,7 +202,10 @@ def lineup(shape: ImageShape, classes: int, design: Design) -> tuple[Model, ...]
             f"then Flatten and dense layers {rest}",
         ),
         network(
-            "cnn-gap", ", GAP", "the same with the mean of each map (global average pool) for Flatten", head="gap"
+            "cnn-gap",
+            ", GAP",
+            "the same with the mean of each map (global average pool) for Flatten",
+            head="gap",
         ),
         network("cnn-average", ", average", "the same with average pooling", pooling="average"),
         network("cnn-strided", ", strided", "the same with stride 2 for pooling", pooling="strided"),

@@ -126,7 +126,12 @@ def bars(
         for place, mean, deviation in zip(places, means, deviations, strict=True):
             written = f"{100 * mean:.1f}%" if percent else f"{mean:,.3g}" if mean < 1000 else f"{mean:,.0f}"
             axes.annotate(
-                written, (mean + deviation, place), (3, 0), textcoords="offset points", va="center", fontsize=8
+                written,
+                (mean + deviation, place),
+                (3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
             )
     axes.set(xlabel=xlabel, yticks=np.arange(len(groups)), yticklabels=groups)
     axes.invert_yaxis()

@@ -125,7 +125,9 @@ def choose_models(asked: Sequence[str], data: Dataset) -> tuple[Model, ...]:
     known = [model.name for model in whole]
     for name in named:
         if name not in known and name not in DESIGNS:
-            raise ValueError(f"no model {name!r}; expected one of {', '.join((*known, *DESIGNS))}, or FILE.py:FUNCTION")
+            raise ValueError(
+                f"no model {name!r}; expected one of {', '.join((*known, *DESIGNS))}, or FILE.py:FUNCTION"
+            )
     chosen = {CNN if name in DESIGNS else name for name in named}
     if chosen <= {CNN}:  # a design's name alone, or none: all its variants
         chosen = set(known)
@@ -178,7 +180,9 @@ def compare(
     begin = time.perf_counter()
     try:
         with convnet.backend(settings.backend):
-            for seed in settings.seeds:  # so that a run cut short has compared every model on the seeds it finished
+            for (
+                seed
+            ) in settings.seeds:  # so that a run cut short has compared every model on the seeds it finished
                 study = Study(
                     seed=seed,
                     recipe=settings.recipe,

@@ -101,7 +101,9 @@ def sections(results: Results, claims: Sequence[Claim]) -> list[Section]:
         shown = tuple(_measured(show, results))
         claim = found.get(number)
         if shown or claim:
-            made.append(Section(claim.claim if claim else title or module.NAME, claim, _prose(module.__doc__), shown))
+            made.append(
+                Section(claim.claim if claim else title or module.NAME, claim, _prose(module.__doc__), shown)
+            )
     return made
 
 
@@ -184,9 +186,7 @@ def _growth(results: Results) -> Shown:
 
 
 def _sharing(results: Results) -> Shown:
-    sizes = [
-        key.at for key in results.keys(growth.NAME, "parameters") if key.model == "first convolution"
-    ]
+    sizes = [key.at for key in results.keys(growth.NAME, "parameters") if key.model == "first convolution"]
     whats = list(dict.fromkeys(key.model for key in results.keys(growth.NAME, "parameters")))
     if sizes:
         yield Table(
@@ -329,7 +329,9 @@ def _efficiency(results: Results) -> Shown:
         yield draw(
             f"efficiency-{figure.split()[0]}",
             plots.lines(
-                [(xlabel, drawn)], "training minus test accuracy" if figure == "gap" else figure, percent=figure != "gap"
+                [(xlabel, drawn)],
+                "training minus test accuracy" if figure == "gap" else figure,
+                percent=figure != "gap",
             ),
             _line_words(figure, xlabel, drawn),
             "Lines: mean over seeds; bands: one standard deviation either way.",
@@ -386,9 +388,7 @@ def _cost(results: Results) -> Shown:
 
 
 def _backends(results: Results) -> Shown:
-    times = [
-        results.spread(Key(cost.NAME, f"{backend} step seconds", CNN)) for backend in cost.BACKENDS
-    ]
+    times = [results.spread(Key(cost.NAME, f"{backend} step seconds", CNN)) for backend in cost.BACKENDS]
     spreads = [Spread(1000 * one.mean) for one in times]
     words = f"milliseconds for one training step of {results.title(CNN)}"
     yield draw(

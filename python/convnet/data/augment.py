@@ -38,7 +38,9 @@ def affine(
     top, along = _whole_and_rest(source_y, height)
     stride = width + 4
     plane = stride * (height + 4)
-    corner = (top * stride + left)[:, None] + plane * np.arange(count * channels).reshape(count, channels, 1, 1)
+    corner = (top * stride + left)[:, None] + plane * np.arange(count * channels).reshape(
+        count, channels, 1, 1
+    )
     across, along = (part.astype(x.dtype)[:, None] for part in (across, along))
     flat = framed.reshape(-1)
     upper, lower = (
@@ -103,7 +105,9 @@ class RandomNoise:
     deviation: float
 
     def __call__(self, x: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-        noisy: NDArray[Any] = x + self.deviation * rng.standard_normal(x.shape, dtype=np.float32).astype(x.dtype)
+        noisy: NDArray[Any] = x + self.deviation * rng.standard_normal(x.shape, dtype=np.float32).astype(
+            x.dtype
+        )
         return noisy
 
 

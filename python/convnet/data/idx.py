@@ -53,7 +53,9 @@ def _read(file: BinaryIO, most: int, path: Path) -> NDArray[Any]:
     shape = tuple(int(length) for length in np.frombuffer(header, ">u4"))
     expected = prod(shape) * dtype.itemsize
     if 4 + len(header) + expected > most:
-        raise DataError(f"{path}: the header says {shape}, {expected:,} bytes, which the file is too small for")
+        raise DataError(
+            f"{path}: the header says {shape}, {expected:,} bytes, which the file is too small for"
+        )
     values = bytearray()
     while len(values) <= expected and (chunk := file.read(min(CHUNK, expected + 1 - len(values)))):
         values += chunk

@@ -19,7 +19,9 @@ FASHION = (
 def xo(*, seed: int = 0, size: int = 28) -> Dataset:
     """1,000 drawn X and O to train on and 500 to test with, from -1 (paper) to 1 (ink)."""
     x, y = draw_xo(1500, size, seed=seed, stroke=(1.0, 3.0))
-    return Dataset("xo", "drawn X and O", XO_CLASSES, -1.0, x[:1000], y[:1000], x[1000:], y[1000:], drawn=True)
+    return Dataset(
+        "xo", "drawn X and O", XO_CLASSES, -1.0, x[:1000], y[:1000], x[1000:], y[1000:], drawn=True
+    )
 
 
 NAMED: dict[str, Callable[[int], Dataset]] = {

@@ -108,9 +108,7 @@ def measure(study: Study) -> Iterator[Measurement | Planes]:
             ):
                 yield study.measured(NAME, figure, value, model.name, variant.name)
             if study.first:
-                yield Planes(
-                    NAME, variant.name, model.name, tuple(plane(image[0]) for image in look[:SHOWN])
-                )
+                yield Planes(NAME, variant.name, model.name, tuple(plane(image[0]) for image in look[:SHOWN]))
 
 
 def gradient(trained: Trained, x: Images, labels: Labels) -> NDArray[np.float32]:

@@ -75,9 +75,7 @@ def judge(results: Results) -> tuple[Claim, ...]:
     mlp, cnn = "the usual MLP", results.title(CNN)
 
     def over(figure: str, model: str) -> Spread:
-        return results.ratio(
-            Key(NAME, figure, model, RGB.name), Key(NAME, figure, model, GREY.name)
-        )
+        return results.ratio(Key(NAME, figure, model, RGB.name), Key(NAME, figure, model, GREY.name))
 
     def gained(model: str) -> Spread:
         return results.difference(
@@ -91,7 +89,11 @@ def judge(results: Results) -> tuple[Claim, ...]:
             "Shape survives in grey; RGB triples an MLP's first layer for little.",
             (
                 Part(
-                    f"first layer's weights, RGB over grey, {mlp}", over("first layer's weights", "mlp"), "x", 3, 3
+                    f"first layer's weights, RGB over grey, {mlp}",
+                    over("first layer's weights", "mlp"),
+                    "x",
+                    3,
+                    3,
                 ),
                 Part(f"parameters, RGB over grey, {cnn}", over("parameters", CNN), "x", most=1.1),
                 Part(f"accuracy, RGB over grey, {mlp}", gained("mlp"), "points", most=0.02),

@@ -102,7 +102,9 @@ def judge(results: Results) -> tuple[Claim, ...]:
             "cost",
             "Convolution costs less.",
             (
-                Part(f"MACs, a dense layer between the same maps over {cnn}'s first convolution", dense, "x", 2),
+                Part(
+                    f"MACs, a dense layer between the same maps over {cnn}'s first convolution", dense, "x", 2
+                ),
                 Part(f"{parameters.statement}, of as many MACs", parameters.measured, "x", 1.5),
                 Part(f"{compute.statement}, of as many parameters", compute.measured, "x", 1.5),
             ),

@@ -76,9 +76,7 @@ def measure(study: Study) -> Iterator[Measurement]:
                 yield study.measured(NAME, "accuracy", accuracy, model.name, variant.name, at)
                 yield study.measured(NAME, "consistency", same, model.name, variant.name, at)
             for far, (accuracy, same) in by_distance(found).items():
-                yield study.measured(
-                    NAME, "accuracy by distance", accuracy, model.name, variant.name, (far,)
-                )
+                yield study.measured(NAME, "accuracy by distance", accuracy, model.name, variant.name, (far,))
                 yield study.measured(NAME, "consistency by distance", same, model.name, variant.name, (far,))
     for model in study.chosen(CNN):
         layer = next(layer for layer in study.trained(model).network if isinstance(layer, Conv2d))

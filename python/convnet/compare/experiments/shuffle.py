@@ -41,9 +41,7 @@ def measure(study: Study) -> Iterator[Measurement]:
 
 def judge(results: Results) -> tuple[Claim, ...]:
     lost = {
-        model: results.difference(
-            Key(NAME, "accuracy", model), Key(NAME, "accuracy", model, SHUFFLED.name)
-        )
+        model: results.difference(Key(NAME, "accuracy", model), Key(NAME, "accuracy", model, SHUFFLED.name))
         for model in (MLP, CNN)
     }
     return (
@@ -52,9 +50,7 @@ def judge(results: Results) -> tuple[Claim, ...]:
             "locality",
             "An MLP treats near and far pixels alike; a CNN uses that neighbours belong together.",
             (
-                Part(
-                    f"accuracy lost by the shuffle, {results.title(MLP)}", lost[MLP], "points", -0.02, 0.02
-                ),
+                Part(f"accuracy lost by the shuffle, {results.title(MLP)}", lost[MLP], "points", -0.02, 0.02),
                 Part(f"accuracy lost by the shuffle, {results.title(CNN)}", lost[CNN], "points", 0.01),
             ),
         ),
