@@ -31,9 +31,9 @@ SOMETIMES = {"PIL", "pooch"}
 QUICK_SEEDS, QUICK_EPOCHS = 1, 10
 
 DATA_HELP = """a name or a directory. Names: digits (real digits on a 28x28 canvas; the default), digits8 (as
-    they come, 8x8), xo (drawn X and O); mnist, fashion-mnist, cifar10 (downloaded on first use). Directories: IDX files
-    like MNIST's (.gz too), CIFAR-10 (binary or Python version), class folders of pictures (cats/1.jpg, dogs/1.jpg,
-    also below train/ and test/)"""
+    they come, 8x8), xo (drawn X and O); mnist, fashion-mnist, cifar10 (downloaded on first use). Directories:
+    IDX files like MNIST's (.gz too), CIFAR-10 (binary or Python version), class folders of pictures
+    (cats/1.jpg, dogs/1.jpg, also below train/ and test/)"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,16 +115,16 @@ def _parser() -> argparse.ArgumentParser:
         type=_names,
         metavar="NAME,...",
         default=(),
-        help="only these: mlp, mlp-parameters, mlp-macs, cnn, cnn-gap, cnn-average, cnn-strided, cnn-none, ...; "
-        "a design with all its variants: lenet5, small, notebook; FILE.py:FUNCTION for your own",
+        help="only these: mlp, mlp-parameters, mlp-macs, cnn, cnn-gap, cnn-average, cnn-strided, cnn-none, "
+        "...; a design with all its variants: lenet5, small, notebook; FILE.py:FUNCTION for your own",
     )
     compare.add_argument(
         "--experiments",
         type=_names,
         metavar="NAME,...",
         default=(),
-        help="only these: growth, cost, learning, shift, shuffle, background, efficiency, pooling, activation, "
-        "rotation, filters, colour, notebook (all but the last)",
+        help="only these: growth, cost, learning, shift, shuffle, background, efficiency, pooling, "
+        "activation, rotation, filters, colour, notebook (all but the last)",
     )
     compare.add_argument("--quick", action="store_true", help="fewer seeds and epochs, for a first look")
     compare.add_argument(
@@ -139,8 +139,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         default=Path("convnet-results"),
-        help="where the files go (convnet-results). Finished trainings are kept below it, so that the same command "
-        "goes on where Ctrl-C ended it",
+        help="where the files go (convnet-results). Finished trainings are kept below it, so that the same "
+        "command goes on where Ctrl-C ended it",
     )
 
     train = _command(
@@ -148,7 +148,8 @@ def _parser() -> argparse.ArgumentParser:
         "train",
         _train,
         "train a model on a data set and save it",
-        "Trains one of the comparison's models, by its recipe, and writes it to a file. Ctrl-C keeps what was learned.",
+        "Trains one of the comparison's models, by its recipe, and writes it to a file. Ctrl-C keeps what "
+        "was learned.",
         """
         convnet train --out digits.npz
         convnet train --data xo --model mlp --epochs 5 --out xo.npz
@@ -216,7 +217,8 @@ def _parser() -> argparse.ArgumentParser:
         "--kernel",
         metavar="NAME|ROWS",
         default="sobel",
-        help="sobel, sobel-x, sobel-y, prewitt, gaussian, laplacian, sharpen, box, emboss, or rows of numbers (sobel)",
+        help="sobel, sobel-x, sobel-y, prewitt, gaussian, laplacian, sharpen, box, emboss, or rows of "
+        "numbers (sobel)",
     )
     picture.add_argument("--out", type=Path, metavar="FILE", help="where to (IMAGE-KERNEL.png)")
     picture.add_argument("--grey", action="store_true", help="make it grey first")
@@ -502,7 +504,8 @@ def _load_model(path: Path, data: "Dataset") -> "Sequential":
     outputs = network.output_shape((1, *data.image_shape))
     if outputs != (1, len(data.classes)):
         raise WrongUse(
-            f"{path} puts out {outputs[1:]} for images {data.image_shape}; the data has {len(data.classes)} classes"
+            f"{path} puts out {outputs[1:]} for images {data.image_shape}; the data has {len(data.classes)} "
+            f"classes"
         )
     return network
 
@@ -596,7 +599,8 @@ def _filter(options: argparse.Namespace) -> int:
     else:
         size = "x".join(map(str, result.shape[1::-1]))
         print(
-            f"{out}: {size} pixels, {facts['bits']} bits; mean {facts['mean']:.1f}, largest {facts['largest']:.1f}"
+            f"{out}: {size} pixels, {facts['bits']} bits; mean {facts['mean']:.1f}, largest "
+            f"{facts['largest']:.1f}"
         )
     return OK
 

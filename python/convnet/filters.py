@@ -1,7 +1,7 @@
 """Filters by name over pictures: Sobel and friends, on NumPy arrays.
 
-Like every operation here a filter is a correlation: the kernel is laid on as it is written, not flipped. Beyond the
-picture its edge pixels go on.
+Like every operation here a filter is a correlation: the kernel is laid on as it is written, not flipped.
+Beyond the picture its edge pixels go on.
 """
 
 from typing import Any
@@ -36,12 +36,14 @@ KERNELS: dict[str, tuple[NDArray[np.float64], ...]] = {
 def filter_image(image: NDArray[Any], *kernels: ArrayLike) -> NDArray[np.float64]:
     """The picture, (H, W) or (H, W, C), filtered channel by channel: the same shape, float64.
 
-    One kernel gives sum(patch * kernel). Of two or more, the directions of a gradient, it is the magnitude: the
-    root of the sum of their squares. A kernel is (kH, kW) with odd sides. ValueError where a shape is another.
+    One kernel gives sum(patch * kernel). Of two or more, the directions of a gradient, it is the magnitude:
+    the root of the sum of their squares. A kernel is (kH, kW) with odd sides. ValueError where a shape is
+    another.
     """
     if image.ndim not in (2, 3) or not image.size or not kernels:
         raise ValueError(
-            f"filter_image: expected a picture (H, W) or (H, W, C) and a kernel, got {image.shape} and {len(kernels)}"
+            f"filter_image: expected a picture (H, W) or (H, W, C) and a kernel, got {image.shape} and "
+            f"{len(kernels)}"
         )
     planes = image.reshape(*image.shape[:2], -1).transpose(2, 0, 1)[:, None].astype(np.float64)
     responses = [_correlate(planes, np.asarray(kernel, dtype=np.float64)) for kernel in kernels]
@@ -59,7 +61,9 @@ def _correlate(planes: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDAr
 
 
 def finds_edges(*kernels: ArrayLike) -> bool:
-    """Whether even areas become 0: then the response's sign is a direction, and its magnitude what one looks at."""
+    """Whether even areas become 0: then the response's sign is a direction, and its magnitude what one looks
+    at.
+    """
     return all(abs(np.sum(kernel)) < 1e-9 for kernel in kernels)
 
 
@@ -78,7 +82,9 @@ def parse_kernel(text: str) -> NDArray[np.float64]:
 
 
 def to_depth(values: NDArray[np.float64], dtype: np.dtype[Any], *, stretch: bool = False) -> NDArray[Any]:
-    """Values as whole numbers of a picture's dtype, rounded and clipped to its range, or stretched to fill it."""
+    """Values as whole numbers of a picture's dtype, rounded and clipped to its range, or stretched to fill
+    it.
+    """
     most = np.iinfo(dtype).max
     if stretch:
         low, high = values.min(), values.max()

@@ -17,9 +17,9 @@ UNITS = {"points": (100.0, "{:+.1f}", " points"), "x": (1.0, "{:.2f}", " x")}
 class Part:
     """One figure of a claim, which holds where its mean lies from ``least`` to ``most``.
 
-    A bound that asks for an effect (a least above ``neutral``, a most below it) also asks that the effect be no
-    accident of the seeds: more than two standard errors away from ``neutral``, which is no difference (0) or,
-    for a ratio, no change (1).
+    A bound that asks for an effect (a least above ``neutral``, a most below it) also asks that the effect be
+    no accident of the seeds: more than two standard errors away from ``neutral``, which is no difference (0)
+    or, for a ratio, no change (1).
     """
 
     statement: str
@@ -93,7 +93,7 @@ def verdict(parts: Sequence[Part]) -> str:
 
 @dataclass(frozen=True)
 class Claim:
-    """What is said, and what was found. ``remarks`` correct figures often quoted or say what else was seen."""
+    """What is said, and what was found; ``remarks`` correct figures often quoted or add what else was."""
 
     id: int
     name: str

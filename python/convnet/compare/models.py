@@ -1,7 +1,7 @@
 """The networks compared, as plain constructors.
 
-Each takes the image's (C, H, W), the number of classes and a random generator for its weights. A `Design` says
-what the variants of one convolutional network have in common; `lineup` builds the variants, and the MLPs
+Each takes the image's (C, H, W), the number of classes and a random generator for its weights. A `Design`
+says what the variants of one convolutional network have in common; `lineup` builds the variants, and the MLPs
 that match it.
 """
 
@@ -35,9 +35,9 @@ Activation = Callable[[], Layer] | None
 
 @dataclass(frozen=True)
 class Design:
-    """A CNN of two convolutions and some dense layers, and the hidden units of the MLP it is usually set against.
+    """A CNN of two convolutions and some dense layers, and the MLP it is usually set against.
 
-    ``padding`` is that of each convolution; ``dense`` has the hidden units between the second and the classes.
+    ``padding`` is that of each convolution; ``dense`` and ``usual_mlp`` have the units of hidden layers.
     """
 
     name: str
@@ -50,9 +50,9 @@ class Design:
 
 
 LENET5 = Design("lenet5", "LeNet-5", (6, 16), 5, (2, 0), (120, 84), usual_mlp=(32,))
-"""LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition" (1998), in its modern
-form: ReLU and max pooling for the original's scaled tanh and trainable subsampling, every connection between the
-two convolutions, and padding where the original had 32x32 images."""
+"""LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition" (1998), in its
+modern form: ReLU and max pooling for the original's scaled tanh and trainable subsampling, every connection
+between the two convolutions, and padding where the original had 32x32 images."""
 
 SMALL = Design("small", "small CNN", (8, 16), 3, (1, 1), (), usual_mlp=(32,))
 """For images too small for LeNet-5."""
@@ -152,7 +152,7 @@ def matched_units(shape: ImageShape, classes: int, *, parameters: int = 0, macs:
 
 @dataclass(frozen=True)
 class Model:
-    """A constructor with the names it goes by; ``family`` is "MLP", "CNN" or `OWN`, ``about`` what it is made of."""
+    """A constructor with the names it goes by. ``family`` is "MLP", "CNN" or `OWN`."""
 
     name: str
     title: str
@@ -198,8 +198,8 @@ def lineup(shape: ImageShape, classes: int, design: Design) -> tuple[Model, ...]
         network(
             CNN,
             "",
-            f"{size}x{size} convolutions with {first} and {second} channels, each with ReLU and 2x2 max pooling, "
-            f"then Flatten and dense layers {rest}",
+            f"{size}x{size} convolutions with {first} and {second} channels, each with ReLU and 2x2 max "
+            f"pooling, then Flatten and dense layers {rest}",
         ),
         network(
             "cnn-gap",

@@ -1,8 +1,8 @@
 """Pictures of results: lines, bars, heat maps and small images. They see numbers and names, and nothing else.
 
 Pictures are 5.5 inches wide, so that their letters can still be read on a phone. Colours are told apart by
-colour-blind readers too (after Okabe and Ito, "Color Universal Design", 2008); line style, marker and hatching
-say the same again.
+colour-blind readers too (after Okabe and Ito, "Color Universal Design", 2008); line style, marker and
+hatching say the same again.
 """
 
 from collections.abc import Sequence
@@ -120,8 +120,9 @@ def bars(
         means = [spread.mean for spread in spreads]
         deviations = [spread.deviation for spread in spreads]
         axes.barh(
-            places, means, thick * 0.92, xerr=deviations if any(deviations) else None, label=label, color=color,
-            hatch=hatch, edgecolor="white", linewidth=0.5, error_kw={"ecolor": "#1a1a1a", "linewidth": 1.2},
+            places, means, thick * 0.92, xerr=deviations if any(deviations) else None, label=label,
+            color=color, hatch=hatch, edgecolor="white", linewidth=0.5, error_kw={"ecolor": "#1a1a1a",
+            "linewidth": 1.2},
         )  # fmt: skip
         for place, mean, deviation in zip(places, means, deviations, strict=True):
             written = f"{100 * mean:.1f}%" if percent else f"{mean:,.3g}" if mean < 1000 else f"{mean:,.0f}"
@@ -175,7 +176,9 @@ def heat_maps(panels: Sequence[tuple[str, Sequence[Sequence[float]]]], columns: 
 def images(
     rows: Sequence[tuple[str, Sequence[Plane], Sequence[str]]], *, signed: bool = False, cell: float = 0.8
 ) -> Figure:
-    """Rows of small images: (label, planes, captions or none). Signed ones are centred on 0, each on its own scale."""
+    """Rows of small images: (label, planes, captions or none). Signed ones are centred on 0, each on its own
+    scale.
+    """
     columns = max(len(planes) for _, planes, _ in rows)
     captioned = any(captions for _, _, captions in rows)
     size = min(cell, (WIDTH - 1.2) / columns)

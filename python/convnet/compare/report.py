@@ -60,8 +60,8 @@ def answer(comparison: Comparison) -> list[str]:
     try:
         right = [results.spread(Key(learning.NAME, "test accuracy", model)) for model in (CNN, MLP)]
         sentences.append(
-            f"On held-out images {cnn} is right {right[0].percent()} % of the time, an MLP with as many parameters "
-            f"({mlp}) {right[1].percent()} %."
+            f"On held-out images {cnn} is right {right[0].percent()} % of the time, an MLP with as many "
+            f"parameters ({mlp}) {right[1].percent()} %."
         )
     except NotMeasured:
         pass
@@ -74,9 +74,9 @@ def answer(comparison: Comparison) -> list[str]:
             for pixels in (2, 4)
         )
         sentences.append(
-            f"Trained on images in their place and shown others moved by 2 pixels, {cnn} is right on {near[0]:.0%} "
-            f"and the MLP on {near[1]:.0%}; moved by 4, {far[0]:.0%} and {far[1]:.0%}, but with a global average "
-            f"pool for its Flatten {far[2]:.0%}."
+            f"Trained on images in their place and shown others moved by 2 pixels, {cnn} is right on "
+            f"{near[0]:.0%} and the MLP on {near[1]:.0%}; moved by 4, {far[0]:.0%} and {far[1]:.0%}, but "
+            f"with a global average pool for its Flatten {far[2]:.0%}."
         )
     except NotMeasured:
         pass
@@ -87,12 +87,13 @@ def answer(comparison: Comparison) -> list[str]:
         )
         step = results.ratio(Key(cost.NAME, "step seconds", CNN), Key(cost.NAME, "step seconds", MLP)).mean
         sentences.append(
-            f"It is not the cheaper of the two: with {parameters[0]:,.0f} parameters {cnn} needs {macs[0]:,.0f} "
-            f"multiply-accumulates an image, {macs[0] / macs[2]:.1f} times those of the MLP, and a step of training "
-            f"takes {step:.1f} times as long; an MLP allowed as many needs {parameters[1]:,.0f} parameters."
+            f"It is not the cheaper of the two: with {parameters[0]:,.0f} parameters {cnn} needs "
+            f"{macs[0]:,.0f} multiply-accumulates an image, {macs[0] / macs[2]:.1f} times those of the MLP, "
+            f"and a step of training takes {step:.1f} times as long; an MLP allowed as many needs "
+            f"{parameters[1]:,.0f} parameters."
             if macs[0] > macs[2]
-            else f"With {parameters[0]:,.0f} parameters {cnn} needs {macs[0]:,.0f} multiply-accumulates an image, the "
-            f"MLP {macs[2]:,.0f}; a step of training takes {step:.1f} times as long."
+            else f"With {parameters[0]:,.0f} parameters {cnn} needs {macs[0]:,.0f} multiply-accumulates an "
+            f"image, the MLP {macs[2]:,.0f}; a step of training takes {step:.1f} times as long."
         )
     except NotMeasured:
         pass

@@ -44,7 +44,9 @@ class Planes:
 
 @dataclass(frozen=True)
 class Training:
-    """One finished training; ``weights`` is the SHA-256 of all parameters, ``images`` how many it saw an epoch."""
+    """One finished training; ``weights`` is the SHA-256 of all parameters, ``images`` how many it saw an
+    epoch.
+    """
 
     model: str
     variant: str

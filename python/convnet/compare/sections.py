@@ -26,7 +26,7 @@ from .experiments import (
 )
 from .models import CNN, MLP
 from .plots import Line
-from .results import Key, NotMeasured, Results, Spread
+from .results import Key, NotMeasured, Plane, Results, Spread
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,9 @@ def accuracy_table(results: Results) -> Table:
         "Accuracy and cost",
         ("Model", "Test %", "Gap", "Parameters", "MACs", "Step ms"),
         tuple(rows),
-        "Test %: accuracy on held-out images, mean ± standard deviation over the seeds. Gap: how many points "
-        "training accuracy is above it. MACs: multiply-accumulates for one image forward; FLOPs are twice as many. "
-        "Step: forward, backward and update of one batch.",
+        "Test %: accuracy on held-out images, mean ± standard deviation over the seeds. Gap: how many "
+        "points training accuracy is above it. MACs: multiply-accumulates for one image forward; FLOPs are "
+        "twice as many. Step: forward, backward and update of one batch.",
     )
 
 
@@ -164,7 +164,8 @@ def shift_lines(results: Results) -> Picture:
         "shift",
         plots.lines([(xlabel, drawn)], ylabel),
         _line_words("accuracy on moved test images", xlabel, drawn),
-        "Trained on images in their place only. Lines: mean over seeds; bands: one standard deviation either way.",
+        "Trained on images in their place only. Lines: mean over seeds; bands: one standard deviation "
+        "either way.",
     )
 
 
@@ -217,7 +218,7 @@ def _shuffle(results: Results) -> Shown:
 def _shift(results: Results) -> Shown:
     yield shift_lines(results)
     panels = []
-    for variant, how in (("plain", ""), ("shifted", ", augmented")):
+    for variant, how in (("plain", ""), ("shifted", "\naugmented")):
         for model in (MLP, CNN, "cnn-gap"):
             keys = [
                 key
@@ -240,10 +241,13 @@ def _shift(results: Results) -> Shown:
         plots.heat_maps(panels, 3),
         "Heat maps of accuracy by shift right and down. "
         + " ".join(
-            f"{title}: {values[len(values) // 2][len(values) // 2]:.0%} in place, {values[0][0]:.0%} in the corner."
+            f"{' '.join(title.split())}: {values[len(values) // 2][len(values) // 2]:.0%} in place, "
+            f"{values[0][0]:.0%} in the "
+            f"corner."
             for title, values in panels
         ),
-        "Each square is one shift; the middle is the image in its place. Augmented: trained on shifted images.",
+        "Each square is one shift; the middle is the image in its place. Augmented: trained on shifted "
+        "images.",
     )
     distances, _ = _along(results, shift.NAME, "accuracy by distance", MLP)
     columns = [
@@ -395,8 +399,8 @@ def _backends(results: Results) -> Shown:
         "backends",
         plots.bars(list(cost.BACKENDS), [(words, spreads)], words, percent=False, log=True),
         f"Bar chart of {words}: {_list(cost.BACKENDS, spreads, lambda v: f'{v:,.3g}')}.",
-        "The same network, the same numbers, computed in three ways: plain loops, vectorised NumPy, and the compiled "
-        "core. The axis is logarithmic.",
+        "The same network, the same numbers, computed in three ways: plain loops, vectorised NumPy, and the "
+        "compiled core. The axis is logarithmic.",
     )
 
 
@@ -467,7 +471,7 @@ def _rotation(results: Results) -> Shown:
 
 def _filters(results: Results) -> Shown:
     for model in (CNN, MLP):
-        rows = [
+        rows: list[tuple[str, tuple[Plane, ...], tuple[str, ...]]] = [
             (stage, p.planes, ())
             for stage in ("before", "after")
             for p in results.planes(filters.NAME, stage)
@@ -477,22 +481,22 @@ def _filters(results: Results) -> Shown:
             yield draw(
                 f"filters-{model}",
                 plots.images(rows, signed=True),
-                f"The first layer's weights of {results.title(model)} as {len(rows[0][1])} small images, before "
-                f"training (random) and after.",
-                f"{results.title(model)}: orange weights are negative, purple ones positive; each square has its own "
-                f"scale.",
+                f"The first layer's weights of {results.title(model)} as {len(rows[0][1])} small images, "
+                f"before training (random) and after.",
+                f"{results.title(model)}: orange weights are negative, purple ones positive; each square "
+                f"has its own scale.",
             )
-    rows = [
+    shown = [
         (label, p.planes, p.captions)
         for name, label in (("image", "image"), ("first maps", "1st conv."), ("last maps", "2nd conv."))
         for p in results.planes(filters.NAME, name)
     ]
-    if rows:
+    if shown:
         yield draw(
             "feature-maps",
-            plots.images(rows),
-            f"One test image, a {rows[0][2][0]}, and the feature maps that the first and the last convolution make of "
-            f"it.",
+            plots.images(shown),
+            f"One test image, a {shown[0][2][0]}, and the feature maps that the first and the last "
+            f"convolution make of it.",
             "Feature maps of one image: light where a filter finds what it looks for.",
         )
     exciting = results.planes(filters.NAME, "exciting")
@@ -503,7 +507,8 @@ def _filters(results: Results) -> Shown:
             "For each unit of the last convolution the test images that excite it most, with their classes: "
             + "; ".join(f"unit {i}: {', '.join(p.captions)}" for i, p in enumerate(exciting, 1))
             + ".",
-            "The images that excite each unit most. They were found without their labels, which stand above them.",
+            "The images that excite each unit most. They were found without their labels, which stand above "
+            "them.",
         )
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,7 +50,8 @@ class Recipe:
         return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
 
     def make_optimizer(self, network: Sequential) -> Optimizer:
-        return {"Adam": Adam, "SGD": SGD}[self.optimizer](network, lr=self.learning_rate)
+        made: Optimizer = {"Adam": Adam, "SGD": SGD}[self.optimizer](network, lr=self.learning_rate)
+        return made
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Study:
         key = model.name, variant.name
         if key not in self._trained:
             kept = self._kept(model, variant)
-            trained = kept and self._load(kept, model, variant)
+            trained = self._load(kept, model, variant) if kept else None
             if trained is None:
                 trained = self._train(model, variant)
                 if kept:
@@ -210,7 +210,7 @@ class Study:
         data = self.dataset(variant)
         network = self.untrained(model, variant)
         facts = {
-            "convnet": convnet.build_info(),
+            "core": {**convnet.build_info(), "threads": None},  # results do not depend on them
             "numpy": np.__version__,
             "backend": convnet.get_backend(),
             "network": [repr(layer) for layer in network],
@@ -219,7 +219,6 @@ class Study:
             "augment": repr(variant.augment(data)),
             "recipe": asdict(variant.recipe(self.recipe, model, data)),
         }
-        facts["convnet"].pop("threads", None)  # results do not depend on it
         name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
         return self.directory / f"{model.name}.{variant.name}.{self.seed}.{name}.npz"
 
@@ -247,8 +246,8 @@ def _save(path: Path, trained: Trained) -> None:
     arrays = {f"params/{name}": array for name, array in trained.network.params.items()}
     partial = path.with_suffix(".part")
     with partial.open("wb") as file:
-        np.savez(file, facts=np.frombuffer(facts, np.uint8), **arrays)
-    os.replace(partial, path)
+        np.savez(file, facts=np.frombuffer(facts, np.uint8), **arrays)  # type: ignore[arg-type]
+    partial.replace(path)
 
 
 def digest(arrays: Any) -> str:
@@ -262,8 +261,8 @@ def digest(arrays: Any) -> str:
 
 def work(network: Sequential, shape: tuple[int, int, int], variant: Variant) -> float:
     """How long a training takes beside others: multiply-accumulates, with what calls and updates cost added."""
-    # A layer's call costs about as much as some 300,000 multiply-accumulates of a batch, and Adam's step about as
-    # much as 60 for each parameter.
+    # A layer's call costs about as much as some 300,000 multiply-accumulates of a batch, and Adam's step
+    # about as much as 60 for each parameter.
     macs = network.macs((32, *shape))
     return variant.share * (macs + 300_000 * len(network) + 60 * network.parameter_count())
 

@@ -1,4 +1,5 @@
-"""Random changes to batches of images: ``augment(batch, rng) -> batch``, as `convnet.training.fit` takes them.
+"""Random changes to batches of images: ``augment(batch, rng) -> batch``, as `convnet.training.fit` takes
+them.
 
 Each image (C, H, W) of a batch (N, C, H, W) is changed in its own way, drawn from ``rng``: one generator, one
 result. A new array of the batch's dtype is returned.
@@ -71,7 +72,8 @@ class RandomShift:
         framed = np.pad(x, ((0, 0), (0, 0), (reach, reach), (reach, reach)), constant_values=self.fill)
         top, left = rng.integers(0, 2 * reach + 1, (2, count))
         windows = np.lib.stride_tricks.sliding_window_view(framed, (height, width), axis=(2, 3))
-        return windows[np.arange(count), :, top, left]
+        moved: NDArray[Any] = windows[np.arange(count), :, top, left]
+        return moved
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ class RandomFlip:
 
     def __call__(self, x: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
         flipped = rng.random(len(x)) < self.probability
-        return np.where(flipped[:, None, None, None], x[..., ::-1], x)
+        mirrored: NDArray[Any] = np.where(flipped[:, None, None, None], x[..., ::-1], x)
+        return mirrored
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""CIFAR-10 (A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009), binary or Python version.
+"""CIFAR-10 (A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009), binary or Python
+version.
 
-The binary version is records of one label byte and 3,072 bytes of a 3x32x32 image. The Python version is pickled;
-it is read without running anything: only the few opcodes such files consist of are let through, and the names they
-may look up stand for data here, not for functions of NumPy.
+The binary version is records of one label byte and 3,072 bytes of a 3x32x32 image. The Python version is
+pickled; it is read without running anything: only the few opcodes such files consist of are let through, and
+the names they may look up stand for data here, not for functions of NumPy.
 """
 
 import io
@@ -25,10 +26,10 @@ TEST = "test_batch"
 
 ALLOWED = {
     "PROTO", "STOP", "MARK", "EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3",
-    "SETITEM", "SETITEMS", "APPEND", "APPENDS", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "PUT", "GET",
-    "BININT", "BININT1", "BININT2", "INT", "LONG1", "NONE", "NEWTRUE", "NEWFALSE", "BINSTRING", "SHORT_BINSTRING",
-    "STRING", "BINUNICODE", "SHORT_BINUNICODE", "UNICODE", "BINBYTES", "SHORT_BINBYTES", "GLOBAL", "REDUCE", "BUILD",
-    "MEMOIZE", "FRAME", "STACK_GLOBAL",
+    "SETITEM", "SETITEMS", "APPEND", "APPENDS", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "PUT",
+    "GET", "BININT", "BININT1", "BININT2", "INT", "LONG1", "NONE", "NEWTRUE", "NEWFALSE", "BINSTRING",
+    "SHORT_BINSTRING", "STRING", "BINUNICODE", "SHORT_BINUNICODE", "UNICODE", "BINBYTES", "SHORT_BINBYTES",
+    "GLOBAL", "REDUCE", "BUILD", "MEMOIZE", "FRAME", "STACK_GLOBAL",
 }  # fmt: skip
 
 
@@ -91,7 +92,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_python(path: str | Path) -> tuple[NDArray[np.uint8], Labels]:
-    """Images (N, 3072) and labels (N,) of a batch file of the Python version; DataError where it is anything else."""
+    """Images (N, 3072) and labels (N,) of a batch of the Python version; DataError for anything else."""
     path = Path(path)
     content = _content(path)
     try:
@@ -99,7 +100,7 @@ def read_python(path: str | Path) -> tuple[NDArray[np.uint8], Labels]:
             if opcode.name not in ALLOWED:
                 raise DataError(f"{path}: a pickle with {opcode.name}, which no CIFAR-10 file has")
             # A memo entry beyond those there can be would make the unpickler allocate without need.
-            if opcode.name in ("LONG_BINPUT", "PUT") and int(argument) > position:
+            if opcode.name in ("LONG_BINPUT", "PUT") and int(argument or 0) > position:
                 raise DataError(f"{path}: a pickle with memo entry {argument} at step {position}")
         batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()
     except DataError:
@@ -118,7 +119,9 @@ def read_python(path: str | Path) -> tuple[NDArray[np.uint8], Labels]:
 
 
 def read_binary(path: str | Path) -> tuple[NDArray[np.uint8], Labels]:
-    """Images (N, 3072) and labels (N,) of a file of the binary version; DataError where its size or labels are off."""
+    """Images (N, 3072) and labels (N,) of a file of the binary version; DataError where its size or labels
+    are off.
+    """
     path = Path(path)
     content = np.frombuffer(_content(path), np.uint8)
     if content.size % (1 + PIXELS) or not content.size:

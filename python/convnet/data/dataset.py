@@ -18,8 +18,8 @@ class DataError(ValueError):
 class Dataset:
     """Images and labels in two halves that share no image.
 
-    ``background`` is the value of a pixel without ink: what shifting moves in at the edge. ``drawn`` says that
-    images are ink (1) on such paper, so that the object's pixels are known.
+    ``background`` is the value of a pixel without ink: what shifting moves in at the edge. ``drawn`` says
+    that images are ink (1) on such paper, so that the object's pixels are known.
     """
 
     name: str

@@ -1,4 +1,5 @@
-"""A folder of class folders of pictures: ``cats/1.jpg``, ``dogs/1.png``; or ``train/cats/...``, ``test/cats/...``.
+"""A folder of class folders of pictures: ``cats/1.jpg``, ``dogs/1.png``; or ``train/cats/...``,
+``test/cats/...``.
 
 Pictures are read with Pillow, cropped to a square about their middle and resized.
 """
@@ -56,7 +57,9 @@ def read_picture(path: str | Path, mode: str, size: tuple[int, int]) -> NDArray[
 
 
 def open_picture(path: str | Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """A picture as it is: grey (H, W) of 8 or 16 bits, or else RGB (H, W, 3) of 8. DataError as `read_picture`."""
+    """A picture as it is: grey (H, W) of 8 or 16 bits, or else RGB (H, W, 3) of 8. DataError as
+    `read_picture`.
+    """
     from PIL import ImageOps
 
     with _opened(path) as picture:

@@ -1,14 +1,14 @@
 """IDX files, the format of MNIST and Fashion-MNIST, plain or gzipped.
 
-Two zero bytes, a type, the number of axes; each axis as four bytes, big-endian; then the values in row-major order
-(http://yann.lecun.com/exdb/mnist). No file makes this reader allocate more than its own size allows.
+Two zero bytes, a type, the number of axes; each axis as four bytes, big-endian; then the values in row-major
+order (http://yann.lecun.com/exdb/mnist). No file makes this reader allocate more than its own size allows.
 """
 
 import gzip
 import zlib
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,14 +35,15 @@ def read_idx(path: str | Path) -> NDArray[Any]:
     path = Path(path)
     size = path.stat().st_size
     packed = path.suffix == ".gz"
-    with gzip.open(path, "rb") if packed else path.open("rb") as file:
+    opened: Any = gzip.open(path, "rb") if packed else path.open("rb")  # noqa: SIM115
+    with opened as file:
         try:
             return _read(file, size * GZIP_MOST if packed else size, path)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(f"{path}: damaged gzip file: {error}") from error
 
 
-def _read(file: BinaryIO, most: int, path: Path) -> NDArray[Any]:
+def _read(file: IO[bytes], most: int, path: Path) -> NDArray[Any]:
     start = file.read(4)
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in TYPES:
         raise DataError(f"{path}: not an IDX file: it begins with {start!r}")

@@ -36,7 +36,8 @@ NAMED: dict[str, Callable[[int], Dataset]] = {
 
 
 def load(source: str | Path, *, seed: int = 0, size: int = 32) -> Dataset:
-    """A data set by name (see `NAMED`), or from a directory: IDX files, CIFAR-10, or class folders of pictures.
+    """A data set by name (see `NAMED`), or from a directory: IDX files, CIFAR-10, or class folders of
+    pictures.
 
     Args:
         seed: draws the split where the data has none of its own.
@@ -56,6 +57,6 @@ def load(source: str | Path, *, seed: int = 0, size: int = 32) -> Dataset:
     if class_folders(directory) or class_folders(directory / "train"):
         return folder(directory, size=size, seed=seed)
     raise DataError(
-        f"{directory}: neither IDX files (train-images-idx3-ubyte, .gz), nor CIFAR-10 (test_batch, test_batch.bin), "
-        f"nor class folders of pictures"
+        f"{directory}: neither IDX files (train-images-idx3-ubyte, .gz), nor CIFAR-10 (test_batch, "
+        f"test_batch.bin), nor class folders of pictures"
     )

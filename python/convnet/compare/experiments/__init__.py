@@ -1,5 +1,5 @@
-"""One module an experiment. ``measure(study)`` yields records and prints and draws nothing; ``judge(results)``
-makes claims of them, and raises NotMeasured where it misses a figure.
+"""One module an experiment. ``measure(study)`` yields records and prints and draws nothing;
+``judge(results)`` makes claims of them, and raises NotMeasured where it misses a figure.
 
 To add an experiment: write its module, with the trainings it needs, and its line in `EXPERIMENTS`.
 """

@@ -25,7 +25,7 @@ def measure(study: Study) -> Iterator[Measurement]:
 
 
 def bend(network: Sequential, x: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:
-    """How far the network is from a linear map: |f(a) + f(b) - f(a + b) - f(0)| beside |f(a) - f(0)|, at most."""
+    """How far the network is from a linear map: |f(a) + f(b) - f(a + b) - f(0)| beside |f(a) - f(0)|."""
     a, b = x[: len(x) // 2], x[len(x) // 2 : 2 * (len(x) // 2)]
     zero = network.predict(np.zeros_like(a))
     parts, whole = network.predict(a) + network.predict(b), network.predict(a + b)

@@ -2,7 +2,8 @@
 
 Two kinds of background: "fixed", the same faint pattern for every image of a class, and "stripes", whose
 direction tells the class while their place varies. Nine training images in ten have their own class's.
-Where a network looks is the gradient of the right class's output for the image: its share outside the strokes.
+Where a network looks is the gradient of the right class's output for the image: its share outside the
+strokes.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,32 +26,37 @@ FAITHFUL = 0.9  # share of training images with their own class's background
 BRIGHTEST = 0.5  # of a background, where ink is 1 and paper 0
 SHOWN = 3
 
-Pattern = Callable[[Labels, tuple[int, int], np.random.Generator], Images]
+Pattern = Callable[[Labels, int, tuple[int, int], np.random.Generator], Images]
 
 
-def fixed(kinds: Labels, size: tuple[int, int], rng: np.random.Generator) -> Images:
+def fixed(kinds: Labels, classes: int, size: tuple[int, int], rng: np.random.Generator) -> Images:
     """The same random pattern for every image of a kind."""
-    patterns = np.random.default_rng(20).uniform(0, BRIGHTEST, (int(kinds.max()) + 1, *size))
-    return patterns[kinds][:, None].astype(np.float32)
+    patterns = np.random.default_rng(20).uniform(0, BRIGHTEST, (classes, *size))
+    behind: Images = patterns[kinds][:, None].astype(np.float32)
+    return behind
 
 
-def stripes(kinds: Labels, size: tuple[int, int], rng: np.random.Generator) -> Images:
+def stripes(kinds: Labels, classes: int, size: tuple[int, int], rng: np.random.Generator) -> Images:
     """Stripes five pixels apart, in a direction of the kind's own, at a place that varies."""
-    angle = np.pi * kinds[:, None, None] / (kinds.max() + 1)
+    angle = np.pi * kinds[:, None, None] / classes
     phase = rng.uniform(0, 2 * np.pi, (len(kinds), 1, 1))
     down, right = np.indices(size)
     wave = np.sin(2 * np.pi / 5 * (right * np.cos(angle) + down * np.sin(angle)) + phase)
-    return (BRIGHTEST / 2 * (1 + wave))[:, None].astype(np.float32)
+    behind: Images = (BRIGHTEST / 2 * (1 + wave))[:, None].astype(np.float32)
+    return behind
 
 
 def ink(x: Images, data: Dataset) -> Images:
     """0 for paper, 1 for full ink."""
-    return np.clip((x - data.background) / (1 - data.background), 0, 1)
+    clipped: Images = np.clip((x - data.background) / (1 - data.background), 0, 1)
+    return clipped
 
 
-def behind(x: Images, kinds: Labels, data: Dataset, pattern: Pattern, rng: np.random.Generator) -> Images:
+def placed_behind(
+    x: Images, kinds: Labels, data: Dataset, pattern: Pattern, rng: np.random.Generator
+) -> Images:
     """The drawings with backgrounds of the given kinds behind their strokes."""
-    drawn = np.maximum(ink(x, data), pattern(kinds, x.shape[2:], rng))
+    drawn = np.maximum(ink(x, data), pattern(kinds, len(data.classes), x.shape[2:], rng))
     placed: Images = (data.background + (1 - data.background) * drawn).astype(np.float32)
     return placed
 
@@ -69,8 +75,8 @@ def correlated(pattern: Pattern) -> Callable[[Dataset, int], Dataset]:
         kinds = np.where(rng.random(len(strangers)) < FAITHFUL, data.y_train, strangers)
         return replace(
             data,
-            x_train=behind(data.x_train, kinds, data, pattern, rng),
-            x_test=behind(data.x_test, data.y_test, data, pattern, rng),
+            x_train=placed_behind(data.x_train, kinds, data, pattern, rng),
+            x_test=placed_behind(data.x_test, data.y_test, data, pattern, rng),
         )
 
     return with_background
@@ -91,7 +97,7 @@ def measure(study: Study) -> Iterator[Measurement | Planes]:
         rng = np.random.default_rng(study.seed)
         data = study.dataset(variant)
         kinds = others(plain.y_test, len(plain.classes), rng)
-        swapped = behind(plain.x_test, kinds, plain, pattern, rng)
+        swapped = placed_behind(plain.x_test, kinds, plain, pattern, rng)
         paper = ink(plain.x_test, plain) < 0.1
         if study.first:
             yield Planes(NAME, variant.name, "", tuple(plane(image[0]) for image in swapped[:SHOWN]))
@@ -155,9 +161,9 @@ def judge(results: Results) -> tuple[Claim, ...]:
             "An MLP learns the background with the object; a CNN looks at the object.",
             tuple(parts),
             remarks=(
-                f"A CNN is not above it: behind another class's fixed pattern {cnn} is right on {fall['fixed']} %, "
-                f"behind another's stripes on {fall['stripes']} %. What goes with the class in training is learned, "
-                f"by whoever can see it.",
+                f"A CNN is not above it: behind another class's fixed pattern {cnn} is right on "
+                f"{fall['fixed']} %, behind another's stripes on {fall['stripes']} %. What goes with the "
+                f"class in training is learned, by whoever can see it.",
             ),
         ),
     )

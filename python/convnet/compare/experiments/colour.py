@@ -23,7 +23,8 @@ BT601 = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 def grey(x: Images) -> Images:
     """RGB images (N, 3, H, W) to luma (N, 1, H, W)."""
-    return np.einsum("nchw,c->nhw", x, BT601)[:, None].astype(np.float32)
+    luma: Images = np.einsum("nchw,c->nhw", x, BT601)[:, None].astype(np.float32)
+    return luma
 
 
 def tinted(x: Images, data: Dataset, rng: np.random.Generator) -> Images:

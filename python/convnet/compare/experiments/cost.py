@@ -1,7 +1,7 @@
 """What each model costs: parameters, multiply-accumulates, activations, and the time of one training step.
 
-The time is that of forward, loss, backward and update for one batch, the shortest of several: whatever else the
-machine does can only make a step longer. For the CNN it is taken on all three backends.
+The time is that of forward, loss, backward and update for one batch, the shortest of several: whatever else
+the machine does can only make a step longer. For the CNN it is taken on all three backends.
 """
 
 import time
@@ -64,7 +64,7 @@ def step_seconds(study: Study, network: Sequential, budget: float, slow: bool = 
     """The shortest step's duration; where it is ``slow`` the first is timed, and alone."""
     data = study.dataset()
     optimizer = Adam(network, lr=study.recipe.learning_rate)
-    x, y = (half[: study.recipe.batch_size] for half in (data.x_train, data.y_train))
+    x, y = data.x_train[: study.recipe.batch_size], data.y_train[: study.recipe.batch_size]
     first = step(network, optimizer, x, y)  # warms caches, threads and buffers
     if slow:
         return first
@@ -109,9 +109,10 @@ def judge(results: Results) -> tuple[Claim, ...]:
                 Part(f"{compute.statement}, of as many parameters", compute.measured, "x", 1.5),
             ),
             remarks=(
-                f"A weight of a convolution is used at every place: {cnn} needs {macs[CNN]:,.0f} multiply-accumulates "
-                f"an image ({2 * macs[CNN]:,.0f} FLOPs), the {mlp} with as many parameters {macs[MLP]:,.0f} "
-                f"({2 * macs[MLP]:,.0f} FLOPs). Sharing saves parameters, not arithmetic.",
+                f"A weight of a convolution is used at every place: {cnn} needs {macs[CNN]:,.0f} "
+                f"multiply-accumulates an image ({2 * macs[CNN]:,.0f} FLOPs), the {mlp} with as many "
+                f"parameters {macs[MLP]:,.0f} ({2 * macs[MLP]:,.0f} FLOPs). Sharing saves parameters, not "
+                f"arithmetic.",
                 f"Time does not follow MACs alone: on this machine a step of {mlp} takes "
                 f"{time_alike.measured.mean:.2f} times as long as one of {cnn}, one of {wide} "
                 f"{over('step seconds', 'mlp-macs').measured.mean:.2f} times.",

@@ -30,7 +30,7 @@ def measure(study: Study) -> Iterator[Measurement | Planes]:
             for name, weight in (("before", trained.first_weights), ("after", after)):
                 yield Planes(NAME, name, model.name, planes(weight, data.image_shape))
         change = np.linalg.norm(after - trained.first_weights) / np.linalg.norm(trained.first_weights)
-        yield study.measured(NAME, "relative change", change, model.name)
+        yield study.measured(NAME, "relative change", float(change), model.name)
         yield study.measured(NAME, "accuracy", trained.accuracy(data.x_test, data.y_test), model.name)
         # What the learned filters are worth: those of before in their place, all else as learned.
         first_weights(trained.network)[...] = trained.first_weights
@@ -73,7 +73,7 @@ def through(network: Sequential, count: int, x: NDArray[Any]) -> NDArray[Any]:
 
 
 def smoothness(weight: NDArray[Any]) -> float:
-    """Correlation of neighbouring weights within the filters of the first layer, each filter's mean taken off."""
+    """Correlation of neighbouring weights within filters (C_out, C_in, kH, kW), each one's mean taken off."""
     centred = weight - weight.mean(axis=(2, 3), keepdims=True)
     across = (centred[..., :-1] * centred[..., 1:]).sum() / (centred[..., :-1] ** 2).sum()
     down = (centred[..., :-1, :] * centred[..., 1:, :]).sum() / (centred[..., :-1, :] ** 2).sum()

@@ -1,4 +1,4 @@
-"""How the number of weights follows the size of the image. On paper: nothing is trained, nothing allocated."""
+"""How the number of weights follows the size of the image. On paper: nothing is trained or allocated."""
 
 from collections.abc import Iterator
 from math import prod
@@ -26,7 +26,7 @@ QUOTED = {
 }
 
 
-def unallocated(shape: tuple[int, ...], rng: object = None, dtype: DTypeLike = np.float32) -> np.ndarray:  # type: ignore[type-arg]
+def unallocated(shape: tuple[int, ...], rng: object = None, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Weights of a shape that take no memory: one zero, seen everywhere."""
     return np.broadcast_to(np.zeros((), dtype), shape)
 
@@ -122,9 +122,9 @@ def judge(results: Results) -> tuple[Claim, ...]:
             _exact(results, "outputs, ten 3x3 filters on 50x50 RGB", 48 * 48 * 10),
         ),
         remarks=(
-            f"A whole network need not share this: LeNet-5 flattens its last maps into a dense layer, and has "
-            f"{flat.measured.mean:,.0f} times the parameters at 720x960. With a global average pool instead it "
-            f"has {gap.measured.mean:,.0f} times as many: the same.",
+            f"A whole network need not share this: LeNet-5 flattens its last maps into a dense layer, and "
+            f"has {flat.measured.mean:,.0f} times the parameters at 720x960. With a global average pool "
+            f"instead it has {gap.measured.mean:,.0f} times as many: the same.",
             f"The maps do grow: 50x50x3 = {of('inputs, 50x50 RGB'):,.0f} values become 48x48x10 = "
             f"{of('outputs, ten 3x3 filters on 50x50 RGB'):,.0f}.",
         ),

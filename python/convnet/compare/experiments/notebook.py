@@ -1,7 +1,7 @@
 """The well-known CIFAR-10 notebook's comparison as it was: two models, two recipes.
 
-Its ANN had five epochs of SGD, its CNN ten of Adam, in batches of 32. Beside the run's one recipe for both, this
-shows how much of the difference was the recipe's. Runs with ``--models notebook`` alone.
+Its ANN had five epochs of SGD, its CNN ten of Adam, in batches of 32. Beside the run's one recipe for both,
+this shows how much of the difference was the recipe's. Runs with ``--models notebook`` alone.
 """
 
 from collections.abc import Iterator

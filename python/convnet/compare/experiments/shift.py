@@ -1,8 +1,8 @@
 """What is left of the accuracy when the test images move.
 
-The networks have seen centred images only, or images shifted at random (variant "shifted"). Convolution moves its
-answer along with the image and pooling forgives small moves; a dense layer expects every pixel in its place, and
-a global average asks for none.
+The networks have seen centred images only, or images shifted at random (variant "shifted"). Convolution moves
+its answer along with the image and pooling forgives small moves; a dense layer expects every pixel in its
+place, and a global average asks for none.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def distance(dx: int, dy: int) -> int:
 
 
 def moved(trained: Trained, data: Dataset, farthest: int) -> dict[tuple[int, int], tuple[float, float]]:
-    """Accuracy and consistency by (dx, dy): the share of right answers, and of answers as for the image in place."""
+    """By (dx, dy) the share of right answers, and of answers that are the same as for the image in place."""
     unmoved = trained.predict(data.x_test)
     steps = range(-farthest, farthest + 1)
     found = {}
@@ -84,7 +84,7 @@ def measure(study: Study) -> Iterator[Measurement]:
 
 
 def unequal(layer: Conv2d, x: NDArray[np.float32], dx: int = 3, dy: int = 2) -> float:
-    """Largest difference between convolving shifted images and shifting what convolution gives, beside its size.
+    """Largest difference of convolving shifted images and shifting the convolution, beside its size.
 
     Where zeros entered at the rim, the two cannot be compared; nowhere else should they differ.
     """
@@ -144,11 +144,11 @@ def judge(results: Results) -> tuple[Claim, ...]:
             "An MLP learns the place of things; a CNN tolerates that they move.",
             parts,
             remarks=(
-                "Convolution is equivariant: its maps move along. Invariance is up to the head: Flatten and Dense "
-                "expect each pixel of the maps in its place, a global average nearly does not care.",
-                f"Trained on images shifted at random, {titles[mlp]} is right on {trained[0].percent()} % of images "
-                f"moved by 2 pixels and {titles[cnn]} on {trained[1].percent()} %: augmentation does much of what "
-                f"the architecture does not.",
+                "Convolution is equivariant: its maps move along. Invariance is up to the head: Flatten and "
+                "Dense expect each pixel of the maps in its place, a global average nearly does not care.",
+                f"Trained on images shifted at random, {titles[mlp]} is right on {trained[0].percent()} % "
+                f"of images moved by 2 pixels and {titles[cnn]} on {trained[1].percent()} %: augmentation "
+                f"does much of what the architecture does not.",
             ),
         ),
     )
