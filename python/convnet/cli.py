@@ -445,6 +445,7 @@ def _computing(options: argparse.Namespace) -> Iterator[None]:
 def _train(options: argparse.Namespace) -> int:
     import numpy as np
 
+    from .compare.models import CNN
     from .compare.run import choose_models
     from .compare.study import Recipe
     from .training import fit
@@ -452,9 +453,10 @@ def _train(options: argparse.Namespace) -> int:
     with _told(), _computing(options):
         options.out.parent.mkdir(parents=True, exist_ok=True)
         data = _load_data(options, options.seed)
-        # The line-up's own network goes by its design's name too; a name among others means the model alone.
-        model = choose_models((options.model, "cnn"), data)
-        chosen = next((m for m in model if m.name != "cnn"), model[0])
+        models = choose_models((options.model,), data)
+        # Of a whole line-up a design's name means the network itself; one's own model comes after the others.
+        is_own = ":" in options.model
+        chosen = models[-1] if is_own else next((m for m in models if m.name == CNN), models[0])
         network = chosen.build(data.image_shape, len(data.classes), np.random.default_rng(options.seed))
         recipe = Recipe(epochs=options.epochs)
         optimizer = recipe.make_optimizer(network)

@@ -54,7 +54,7 @@ def lines(
     zoom: bool = False,
     height: float = 3.5,
 ) -> Figure:
-    """Panels of lines, one under another: (x label, lines) each. Bands are one standard deviation either way."""
+    """Panels of lines, one under another: (x label, lines) each. Bands: one standard deviation either way."""
     figure = Figure(figsize=(WIDTH, height * len(panels)), dpi=DPI, layout="constrained")
     for axes, (xlabel, drawn) in zip(
         figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True

@@ -53,7 +53,7 @@ def save_report(comparison: Comparison, directory: Path) -> Path:
 
 
 def answer(comparison: Comparison) -> list[str]:
-    """The comparison in three sentences: accuracy, shifts, cost. Those that were not measured are left out."""
+    """The comparison in three sentences: accuracy, shifts, cost. Those not measured are left out."""
     results = comparison.results
     cnn, mlp = results.title(CNN), results.title(MLP)
     sentences = []

@@ -129,7 +129,7 @@ def choose_models(asked: Sequence[str], data: Dataset) -> tuple[Model, ...]:
                 f"no model {name!r}; expected one of {', '.join((*known, *DESIGNS))}, or FILE.py:FUNCTION"
             )
     chosen = {CNN if name in DESIGNS else name for name in named}
-    if chosen <= {CNN}:  # a design's name alone, or none: all its variants
+    if all(name in DESIGNS for name in named):  # a design's name alone, or none: all its variants
         chosen = set(known)
     return (*(model for model in whole if model.name in chosen), *own)
 

@@ -55,7 +55,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One claim with what was found, or a matter without a claim. ``how`` are paragraphs on its measurement."""
+    """One claim with what was found, or a matter without one. ``how`` are paragraphs on its measurement."""
 
     title: str
     claim: Claim | None
@@ -379,7 +379,7 @@ def _cost(results: Results) -> Shown:
                         name.removeprefix("layer "),
                         "x".join(f"{size:.0f}" for size in key.at[1:]),
                         *(
-                            f"{results.spread(Key(cost.NAME, f'{name} {figure}', model, at=key.at)).mean:,.0f}"
+                            f"{results.spread(key._replace(figure=f'{name} {figure}')).mean:,.0f}"
                             for figure in ("parameters", "MACs", "activation bytes")
                         ),
                     )

@@ -260,7 +260,7 @@ def digest(arrays: Any) -> str:
 
 
 def work(network: Sequential, shape: tuple[int, int, int], variant: Variant) -> float:
-    """How long a training takes beside others: multiply-accumulates, with what calls and updates cost added."""
+    """How long a training takes beside others: multiply-accumulates, plus what calls and updates cost."""
     # A layer's call costs about as much as some 300,000 multiply-accumulates of a batch, and Adam's step
     # about as much as 60 for each parameter.
     macs = network.macs((32, *shape))

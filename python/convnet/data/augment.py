@@ -122,7 +122,8 @@ class RandomBackground:
 
     def __call__(self, x: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
         grey = rng.uniform(0, self.brightest, (len(x), 1, 1, 1)).astype(x.dtype)
-        return np.maximum(x, grey)
+        filled: NDArray[Any] = np.maximum(x, grey)
+        return filled
 
 
 @dataclass(frozen=True)
