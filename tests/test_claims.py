@@ -29,7 +29,12 @@ class TestPart:
             (Spread(0.05), 0.05, 1, True),
             (Spread(0.0499), 0.05, 1, False),
             (Spread(0.5), -1, 0.4, False),
-            (Spread(0.06, 0.02, 4), 0.05, 1, True),  # three standard errors of 0.02 from 0 and above the bound
+            (
+                Spread(0.06, 0.02, 4),
+                0.05,
+                1,
+                True,
+            ),  # three standard errors of 0.02 from 0 and above the bound
             (Spread(0.06, 0.08, 4), 0.05, 1, False),  # above the bound, but only 1.5 standard errors from 0
             (Spread(0.0, 0.5, 4), -0.02, 0.02, True),  # no effect is asked for
             (Spread(-0.06, 0.02, 4), -1, -0.05, True),
@@ -114,7 +119,9 @@ QUOTED = {
 
 
 def paper(off=0, dense=880, conv=1):
-    return growth({Key("growth", figure): value + off for figure, value in QUOTED.items()}, dense, conv, 1318, 1)
+    return growth(
+        {Key("growth", figure): value + off for figure, value in QUOTED.items()}, dense, conv, 1318, 1
+    )
 
 
 def shifts(mlp, cnn, same, unequal):
@@ -148,7 +155,7 @@ def efficiencies(mlp, cnn, gaps):
 
 
 def costs(dense, wide, equal):
-    """MACs of the dense layer, parameters of the MLP of as many MACs, MACs of the MLP of as many parameters."""
+    """MACs of a dense layer, parameters of the MLP of as many MACs, MACs of that of as many parameters."""
     return {
         Key("cost", "dense layer between the same maps MACs", CNN): dense,
         Key("cost", "first convolution MACs", CNN): 100,
@@ -179,7 +186,9 @@ def pools(macs, memory, same, accuracy):
 def activations(relu, linear, others):
     bends = {MLP: relu, "mlp-linear": linear, CNN: 0.5, "cnn-linear": 0.4}
     figures = {Key("activation", "bend", model): value for model, value in bends.items()}
-    scores = {MLP: 0.9, CNN: 0.9} | dict.fromkeys(("mlp-linear", "cnn-linear", "cnn-tanh", "cnn-sigmoid"), others)
+    scores = {MLP: 0.9, CNN: 0.9} | dict.fromkeys(
+        ("mlp-linear", "cnn-linear", "cnn-tanh", "cnn-sigmoid"), others
+    )
     return figures | {Key("activation", "accuracy", model): value for model, value in scores.items()}
 
 

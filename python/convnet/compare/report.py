@@ -66,17 +66,20 @@ def answer(comparison: Comparison) -> list[str]:
     except NotMeasured:
         pass
     try:
+        keys = results.keys(shift.NAME, "accuracy by distance")
+        farther = min(4, max((int(key.at[0]) for key in keys), default=0))
         near, far = (
             [
                 results.spread(Key(shift.NAME, "accuracy by distance", model, at=(pixels,))).mean
                 for model in (CNN, MLP, "cnn-gap")
             ]
-            for pixels in (2, 4)
+            for pixels in (farther // 2, farther)
         )
         sentences.append(
-            f"Trained on images in their place and shown others moved by 2 pixels, {cnn} is right on "
-            f"{near[0]:.0%} and the MLP on {near[1]:.0%}; moved by 4, {far[0]:.0%} and {far[1]:.0%}, but "
-            f"with a global average pool for its Flatten {far[2]:.0%}."
+            f"Trained on images in their place and shown others moved by {farther // 2} "
+            f"pixel{'s' if farther > 3 else ''}, {cnn} is right on {near[0]:.0%} and the MLP on "
+            f"{near[1]:.0%}; moved by {farther}, {far[0]:.0%} and {far[1]:.0%}, but with a global average "
+            f"pool for its Flatten {far[2]:.0%}."
         )
     except NotMeasured:
         pass

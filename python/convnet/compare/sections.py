@@ -587,7 +587,10 @@ def _bars(
 
 
 def _models(results: Results, experiment: str, figure: str) -> list[str]:
-    return list(dict.fromkeys(key.model for key in results.keys(experiment, figure)))
+    models = list(dict.fromkeys(key.model for key in results.keys(experiment, figure)))
+    if not models:
+        raise NotMeasured(Key(experiment, figure))
+    return models
 
 
 def _along(

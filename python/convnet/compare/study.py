@@ -225,7 +225,8 @@ class Study:
     def _load(self, path: Path, model: Model, variant: Variant) -> Trained | None:
         """The training kept at the path; None where there is none, or it is damaged."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # Opened here, because NumPy leaves files open that are no archives.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 facts = json.loads(bytes(arrays["facts"]))
                 network = self.untrained(model, variant)
                 initial = first_weights(network).copy()
