@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seeds", type=_at_least_1, metavar="N", help=f"train with N seeds (5; quick: {QUICK_SEEDS})"
     )
     compare.add_argument(
-        "--epochs", type=_at_least_1, metavar="N", help=f"train for N epochs (24; quick: {QUICK_EPOCHS})"
+        "--epochs", type=_at_least_1, metavar="N", help=f"train for N epochs (20; quick: {QUICK_EPOCHS})"
     )
     _backend_options(compare)
     compare.add_argument(

@@ -40,7 +40,7 @@ class Recipe:
     learning_rate: float = 0.002
     schedule: str = "falling to 0 along half a cosine"
     loss: str = "softmax cross-entropy"
-    epochs: int = 24
+    epochs: int = 20
     batch_size: int = 32
 
     def rate(self, epoch: int) -> float:
