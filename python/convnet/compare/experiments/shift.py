@@ -147,11 +147,12 @@ def judge(results: Results) -> tuple[Claim, ...]:
             "An MLP learns the place of things; a CNN tolerates that they move.",
             parts,
             remarks=(
-                f"Convolution is equivariant: its maps move along. Invariance is up to the head: Flatten and "
-                f"Dense expect each pixel of the maps in its place, a global average asks for none. At "
-                f"{farthest} pixels {unchanged[gap].percent()} % of its answers are as for the image in place, "
-                f"with Flatten {unchanged[cnn].percent()} %. Nor is that all: two poolings by 2 are equivariant "
-                f"only to shifts by 4, and at the rim the maps lose what the filters no longer cover.",
+                f"Convolution is equivariant: its maps move along. Invariance is up to the head: Flatten "
+                f"and Dense expect each pixel of the maps in its place, a global average asks for none. At "
+                f"{farthest} pixels {unchanged[gap].percent()} % of its answers are as for the image in "
+                f"place, with Flatten {unchanged[cnn].percent()} %. Nor is that all: two poolings by 2 are "
+                f"equivariant only to shifts by 4, and at the rim the maps lose what the filters no longer "
+                f"cover.",
                 f"Trained on images shifted at random, {titles[mlp]} is right on {trained[0].percent()} % "
                 f"of images moved by 2 pixels and {titles[cnn]} on {trained[1].percent()} %: augmentation "
                 f"does much of what the architecture does not.",
