@@ -13,7 +13,7 @@ import pytest
 from convnet.compare.experiments import cost
 from convnet.compare.report import MARKS, answer, save_report, save_results
 from convnet.compare.results import Key
-from convnet.compare.run import compare
+from convnet.compare.run import Settings, compare
 from convnet.compare.sections import accuracy_table, sections
 from convnet.compare.study import Recipe
 from test_compare import TINY, drawings
@@ -126,6 +126,11 @@ class TestPage:
 
 
 class TestPartsOfARun:
+    def test_a_short_run_says_so(self, tiny, text):
+        assert tiny.caution.startswith("A first look: 2 seeds and 2 epochs, where a whole run has 5 and 20.")
+        assert tiny.caution in Page(text).prose
+        assert replace(tiny, settings=Settings()).caution == ""
+
     def test_interrupted(self, tmp_path):
         calls = []
 

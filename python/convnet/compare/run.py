@@ -61,6 +61,18 @@ class Comparison:
     finished: bool = False
 
     @property
+    def caution(self) -> str:
+        """What to say of a run too short for its verdicts to be relied on; empty where it is not."""
+        usual, seeds, epochs = Settings(), len(self.settings.seeds), self.settings.recipe.epochs
+        if seeds >= len(usual.seeds) and epochs >= usual.recipe.epochs:
+            return ""
+        return (
+            f"A first look: {seeds} seed{'s' if seeds > 1 else ''} and {epochs} "
+            f"epoch{'s' if epochs > 1 else ''}, where a whole run has {len(usual.seeds)} and "
+            f"{usual.recipe.epochs}. Its verdicts may differ."
+        )
+
+    @property
     def claims(self) -> list[Claim]:
         """The verdicts on every claim whose figures are there."""
         return judge(self.results)

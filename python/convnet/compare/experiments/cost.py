@@ -22,7 +22,7 @@ from ..study import Study
 NAME = "cost"
 MODELS = ("mlp", MLP, "mlp-macs", CNN, "cnn-gap", "cnn-average", "cnn-strided", "cnn-none", OWN)
 BACKENDS = ("naive", "im2col", "native")
-BUDGET = 0.5  # seconds a model
+BUDGET = 0.25  # seconds a model
 FEWEST, MOST = 3, 200  # steps timed
 FLOAT32 = 4  # bytes
 
