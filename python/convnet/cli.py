@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--epochs", type=_at_least_1, metavar="N", help=f"train for N epochs (20; quick: {QUICK_EPOCHS})"
     )
-    _backend_options(compare)
+    _backend_options(compare, threads=1)
     compare.add_argument(
         "--out",
         type=Path,
@@ -265,14 +265,22 @@ def _data_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _backend_options(parser: argparse.ArgumentParser) -> None:
+def _backend_options(parser: argparse.ArgumentParser, threads: int | None = None) -> None:
     parser.add_argument(
         "--backend",
         choices=("native", "im2col", "naive"),
         default="native",
         help="what computes: the compiled core (native), vectorised NumPy or plain loops",
     )
-    parser.add_argument("--threads", type=_at_least_1, metavar="N", help="threads of the native backend")
+    # Small networks gain little from a second thread, and lose much where other programs want it too.
+    usual = "all the machine has" if threads is None else f"{threads}: more pay on large images"
+    parser.add_argument(
+        "--threads",
+        type=_at_least_1,
+        metavar="N",
+        default=threads,
+        help=f"threads of the native backend ({usual})",
+    )
 
 
 def _command(
