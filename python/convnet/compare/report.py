@@ -1,56 +1,19 @@
 """The comparison as files: ``results.json``, pictures, and ``report.html``, one page complete in itself."""
 
-import base64
 import json
-from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
-from . import plots
-from .models import Model
-from .records import Cost, Filters, ShiftAccuracy, StepTime
+from .claims import DOES_NOT, HOLDS, IN_PART
+from .experiments import cost, learning, shift
+from .models import CNN, MLP
+from .results import Key, NotMeasured
 from .run import Comparison
-from .tables import (
-    TITLES,
-    Table,
-    accuracy,
-    datasets_in,
-    layers,
-    models_in,
-    overview,
-    shifted_accuracy,
-    side_by_side,
-)
+from .sections import sections
 
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG with the words for those who cannot see it."""
-
-    name: str
-    png: bytes
-    alt: str
-
-    @property
-    def data_uri(self) -> str:
-        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
-
-
-@dataclass(frozen=True)
-class Section:
-    """All there is about one data set; a part that was not reached in an interrupted run is None or empty."""
-
-    title: str
-    models: tuple[Model, ...]
-    overview: Table
-    learning: Picture
-    shifts: Table | None
-    shift: Picture | None
-    filters: Picture | None
-    layers: tuple[tuple[str, Table], ...]  # by model title
+MARKS = {HOLDS: "✓", IN_PART: "◐", DOES_NOT: "✗"}
+"""Verdicts are told apart by sign and words, not by colour alone."""
 
 
 def save_results(comparison: Comparison, directory: Path) -> Path:
@@ -62,15 +25,13 @@ def save_results(comparison: Comparison, directory: Path) -> Path:
 
 
 def save_report(comparison: Comparison, directory: Path) -> Path:
-    """Write the pictures and ``report.html`` into the directory. At least one training must be finished."""
-    sections = [_section(comparison, dataset) for dataset in datasets_in(comparison)]
-    if not sections:
-        raise ValueError("save_report: the comparison holds no finished training")
+    """Write the pictures and ``report.html`` into the directory, which is made where it is missing."""
+    claims = comparison.claims
+    parts = sections(comparison.results, claims)
+    pictures = {picture.name: picture for part in parts for picture in part.pictures}
     directory.mkdir(parents=True, exist_ok=True)
-    for section in sections:
-        for picture in (section.learning, section.shift, section.filters):
-            if picture is not None:
-                (directory / f"{picture.name}.png").write_bytes(picture.png)
+    for picture in pictures.values():
+        (directory / f"{picture.name}.png").write_bytes(picture.png)
     environment = Environment(
         loader=PackageLoader("convnet.compare", "."),
         autoescape=True,
@@ -79,7 +40,12 @@ def save_report(comparison: Comparison, directory: Path) -> Path:
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html.jinja").render(
-        comparison=comparison, answer=answer(comparison), sections=sections
+        comparison=comparison,
+        answer=answer(comparison),
+        main=pictures.get("shift") or next(iter(pictures.values()), None),
+        claims=claims,
+        sections=parts,
+        marks=MARKS,
     )
     path = directory / "report.html"
     path.write_text(page, encoding="utf-8")
@@ -87,84 +53,51 @@ def save_report(comparison: Comparison, directory: Path) -> Path:
 
 
 def answer(comparison: Comparison) -> list[str]:
-    """The comparison in three sentences: the first data set's last model, a CNN, and the MLP before it."""
-    dataset = datasets_in(comparison)[0]
-    models = models_in(comparison, dataset)
-    cnn, mlp = models[-1], models[-2] if len(models) > 1 else models[-1]
-    if cnn.family != "CNN" or mlp.family != "MLP":
-        return ["The run was interrupted before an MLP and a CNN had both been trained."]
-    cost = {r.model: r for r in comparison.of(Cost) if r.dataset == dataset}
-    step = {r.model: 1000 * r.seconds for r in comparison.of(StepTime) if r.dataset == dataset}
-    sentences = [
-        f"On held-out digits {cnn.title} is right "
-        f"{accuracy(comparison, dataset, cnn.name, 'test').percent()} % of the time, the {mlp.title} "
-        f"{accuracy(comparison, dataset, mlp.name, 'test').percent()} %."
-    ]
-    moved_cnn, moved_mlp = (shifted_accuracy(comparison, dataset, m.name) for m in (cnn, mlp))
-    near, far = 1, 2
-    if far in moved_cnn and far in moved_mlp:
+    """The comparison in three sentences: accuracy, shifts, cost. Those not measured are left out."""
+    results = comparison.results
+    cnn, mlp = results.title(CNN), results.title(MLP)
+    sentences = []
+    try:
+        right = [results.spread(Key(learning.NAME, "test accuracy", model)) for model in (CNN, MLP)]
         sentences.append(
-            f"Trained on centred digits only and shown others {near} pixel off centre, {cnn.title} "
-            f"recognises {moved_cnn[near].mean:.0%} and the MLP {moved_mlp[near].mean:.0%} of them; "
-            f"{far} pixels off, {moved_cnn[far].mean:.0%} and {moved_mlp[far].mean:.0%}."
+            f"On held-out images {cnn} is right {right[0].percent()} % of the time, an MLP with as many "
+            f"parameters ({mlp}) {right[1].percent()} %."
         )
-    sentences.append(
-        f"{cnn.title} has {cost[cnn.name].parameters:,} parameters and needs {cost[cnn.name].macs:,} "
-        f"multiply-accumulates an image, the MLP {cost[mlp.name].parameters:,} and {cost[mlp.name].macs:,}; "
-        f"a training step takes {step[cnn.name]:.2f} ms and {step[mlp.name]:.2f} ms."
-    )
+    except NotMeasured:
+        pass
+    try:
+        keys = results.keys(shift.NAME, "accuracy by distance")
+        farther = min(4, max((int(key.at[0]) for key in keys), default=0))
+        near, far = (
+            [
+                results.spread(Key(shift.NAME, "accuracy by distance", model, at=(pixels,))).mean
+                for model in (CNN, MLP, "cnn-gap")
+            ]
+            for pixels in (farther // 2, farther)
+        )
+        sentences.append(
+            f"Trained on images in their place and shown others moved by {farther // 2} "
+            f"pixel{'s' if farther > 3 else ''}, {cnn} is right on {near[0]:.0%} and the MLP on "
+            f"{near[1]:.0%}; moved by {farther}, {far[0]:.0%} and {far[1]:.0%}, but with a global average "
+            f"pool for its Flatten {far[2]:.0%}."
+        )
+    except NotMeasured:
+        pass
+    try:
+        parameters, macs = (
+            [results.spread(Key(cost.NAME, figure, model)).mean for model in (CNN, "mlp-macs", MLP)]
+            for figure in ("parameters", "MACs")
+        )
+        step = results.ratio(Key(cost.NAME, "step seconds", CNN), Key(cost.NAME, "step seconds", MLP)).mean
+        sentences.append(
+            f"It is not the cheaper of the two: with {parameters[0]:,.0f} parameters {cnn} needs "
+            f"{macs[0]:,.0f} multiply-accumulates an image, {macs[0] / macs[2]:.1f} times those of the MLP, "
+            f"and a step of training takes {step:.1f} times as long; an MLP allowed as many needs "
+            f"{parameters[1]:,.0f} parameters."
+            if macs[0] > macs[2]
+            else f"With {parameters[0]:,.0f} parameters {cnn} needs {macs[0]:,.0f} multiply-accumulates an "
+            f"image, the MLP {macs[2]:,.0f}; a step of training takes {step:.1f} times as long."
+        )
+    except NotMeasured:
+        pass
     return sentences
-
-
-def _section(comparison: Comparison, dataset: str) -> Section:
-    title = TITLES[dataset]
-    models = models_in(comparison, dataset)
-    names = ", ".join(model.title for model in models)
-    test = "; ".join(
-        f"{model.title} {accuracy(comparison, dataset, model.name, 'test').percent()} %" for model in models
-    )
-    has_shifts = any(record.dataset == dataset for record in comparison.of(ShiftAccuracy))
-    has_filters = any(record.dataset == dataset for record in comparison.of(Filters))
-    costs = {record.model: record for record in comparison.of(Cost) if record.dataset == dataset}
-    moved = "; ".join(
-        f"{model.title} "
-        + ", ".join(
-            f"{spread.mean:.0%} at {distance}"
-            for distance, spread in shifted_accuracy(comparison, dataset, model.name).items()
-        )
-        for model in models
-    )
-    return Section(
-        title=title[0].upper() + title[1:],
-        models=tuple(models),
-        overview=overview(comparison, dataset),
-        learning=_picture(
-            f"{dataset}-learning",
-            plots.learning_curves(comparison, dataset),
-            f"Line chart, {title}: accuracy on held-out images after each epoch for {names}. "
-            f"At the end: {test}.",
-        ),
-        shifts=side_by_side(comparison, dataset) if has_shifts else None,
-        shift=_picture(
-            f"{dataset}-shift",
-            plots.accuracy_against_shift(comparison, dataset),
-            f"Line chart, {title}: accuracy on test images moved by some pixels. {moved}.",
-        )
-        if has_shifts
-        else None,
-        filters=_picture(
-            f"{dataset}-filters",
-            plots.first_filters(comparison, dataset),
-            f"Small images of first-layer weights before and after training, {title}: {names}.",
-        )
-        if has_filters
-        else None,
-        layers=tuple((model.title, layers(costs[model.name])) for model in models),
-    )
-
-
-def _picture(name: str, figure: Figure, alt: str) -> Picture:
-    buffer = BytesIO()
-    # Without the metadata matplotlib adds, one comparison always gives the same bytes.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return Picture(name, buffer.getvalue(), alt)

@@ -10,11 +10,16 @@ Images = NDArray[np.float32]  # (N, C, H, W)
 Labels = NDArray[np.int64]  # (N,)
 
 
+class DataError(ValueError):
+    """A file that is not what it says: cut short, too long, or with contents its format forbids."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Images and labels in two halves that share no image.
 
-    ``background`` is the value of a pixel without ink: what shifting moves in at the edge.
+    ``background`` is the value of a pixel without ink: what shifting moves in at the edge. ``drawn`` says
+    that images are ink (1) on such paper, so that the object's pixels are known.
     """
 
     name: str
@@ -25,6 +30,7 @@ class Dataset:
     y_train: Labels
     x_test: Images
     y_test: Labels
+    drawn: bool = False
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -36,6 +36,7 @@ def digits(size: int = 28, *, seed: int = 0, test_share: float = 0.2) -> Dataset
         title=TITLES[size],
         classes=tuple("0123456789"),
         background=0.0,
+        drawn=True,
         x_train=images[train],
         y_train=labels[train],
         x_test=images[test],
