@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels.h"
+#include "strip.h"
 #include "vec.h"
 
 namespace convnet {
@@ -79,6 +80,85 @@ void depthwise(const Depthwise<T>& d) {
   if (rows == 3) Taps::template rows<3>(d, x, y);
   if (rows == 2) Taps::template rows<2>(d, x, y);
   if (rows == 1) Taps::template rows<1>(d, x, y);
+}
+
+// Of a row of so many values, those from column `at` on, zero outside the row.
+template <class T, bool EDGE>
+inline Vec<T> load_row(const T* row, std::int64_t at, std::int64_t columns) {
+  if constexpr (!EDGE) return load(row + at);
+  constexpr std::int64_t L = kLanes<T>;
+  const std::int64_t begin = at < 0 ? -at : 0, end = columns - at;
+  return load_between<T>(row + at, int(begin < L ? begin : L), int(end < 0 ? 0 : end < L ? end : L));
+}
+
+template <class T, int K, int STEP, int R, bool EDGE>
+inline void depthwise_image_vector(const T* const (&row)[(R - 1) * STEP + K], std::int64_t at, std::int64_t in_w,
+                                   const Vec<T> (&weight)[K * K], Vec<T> (&sum)[R]) {
+#pragma GCC unroll 11
+  for (int i = 0; i < (R - 1) * STEP + K; ++i) {
+    Vec<T> value[K];
+    if constexpr (STEP == 1) {
+#pragma GCC unroll 5
+      for (int q = 0; q < K; ++q) value[q] = load_row<T, EDGE>(row[i], at + q, in_w);
+    } else {
+#pragma GCC unroll 3
+      for (int q = 0; q < K; q += 2) {
+        const Vec<T> a = load_row<T, EDGE>(row[i], at + q, in_w),
+                     b = load_row<T, EDGE>(row[i], at + q + kLanes<T>, in_w);
+        value[q] = evens<T>(a, b);
+        if (q + 1 < K) value[q + 1] = odds<T>(a, b);
+      }
+    }
+#pragma GCC unroll 5
+    for (int q = 0; q < K; ++q) {
+      const Vec<T> one = in_register<T>(value[q]);
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r)
+        if (i >= r * STEP && i - r * STEP < K) sum[r] += weight[(i - r * STEP) * K + q] * one;
+    }
+  }
+}
+
+template <class T, int K, int STEP, int R>
+inline void depthwise_image_rows(const DepthwiseImage<T>& d, std::int64_t first) {
+  constexpr std::int64_t L = kLanes<T>;
+  constexpr int ROWS = (R - 1) * STEP + K;
+  // Copies: what stays in registers while y is written.
+  const T bias = d.bias;
+  const bool relu = d.relu;
+  const std::int64_t y_row = d.y_row, in_w = d.in_w;
+  T* const y = d.y + first * y_row;
+  Vec<T> weight[K * K];
+#pragma GCC unroll 25
+  for (int t = 0; t < K * K; ++t) weight[t] = Vec<T>{} + d.weight[t];
+  const T* row[ROWS];
+#pragma GCC unroll 11
+  for (int i = 0; i < ROWS; ++i) {
+    const std::int64_t from = d.first_row + first * STEP + i;
+    row[i] = from >= 0 && from < d.in_h ? d.x + from * in_w : d.zeros;
+  }
+  for_vectors<T>(d.columns, [&](std::int64_t j, std::int64_t n) {
+    const std::int64_t at = d.first_column + j * STEP;
+    Vec<T> sum[R] = {};
+    if (at >= 0 && at + K - 1 + STEP * L <= in_w) {
+#pragma GCC unroll 4
+      for (int r = 0; r < R * STEP; ++r)
+        __builtin_prefetch(reinterpret_cast<const char*>(row[ROWS - 1 - r] + at) + kAhead);
+      depthwise_image_vector<T, K, STEP, R, false>(row, at, in_w, weight, sum);
+    } else {
+      depthwise_image_vector<T, K, STEP, R, true>(row, at, in_w, weight, sum);
+    }
+    depthwise_store<T, R>(sum, bias, relu, y + j, y_row, n);
+  });
+}
+
+template <class T, int K, int STEP>
+void depthwise_image(const DepthwiseImage<T>& d) {
+  std::int64_t row = 0;
+  for (; row + 4 <= d.rows; row += 4) depthwise_image_rows<T, K, STEP, 4>(d, row);
+  if (d.rows - row == 3) depthwise_image_rows<T, K, STEP, 3>(d, row);
+  if (d.rows - row == 2) depthwise_image_rows<T, K, STEP, 2>(d, row);
+  if (d.rows - row == 1) depthwise_image_rows<T, K, STEP, 1>(d, row);
 }
 
 // The gradients of some taps from rows of dy: sums of so many taps stay in registers while the outputs go by. Lanes

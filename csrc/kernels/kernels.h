@@ -150,6 +150,23 @@ struct Depthwise {
   std::int64_t y_row;
 };
 
+// The same straight from the image, for a square grid of unit-spaced taps with equal steps: tap (r, q) of output (i, j)
+// reads row first_row + i·step + r and column first_column + j·step + q, zero outside the image. Terms are added in
+// this order, the bias last.
+template <class T>
+struct DepthwiseImage {
+  const T* x;
+  std::int64_t in_h, in_w;
+  const T* zeros;  // a row of them
+  std::int64_t first_row, first_column;
+  const T* weight;
+  T bias;
+  bool relu;
+  std::int64_t rows, columns;
+  T* y;
+  std::int64_t y_row;
+};
+
 // The adjoint for the weights: sum[t][lane] += sum over i, j of dy[i·dy_row + j] · x[i·x_row + tap_offset[t] + j], the
 // columns j of one lane in one sum.
 template <class T>
@@ -197,6 +214,7 @@ struct Kernels {
 
   void (*pad_rows)(const PaddedRows<T>&);
   void (*depthwise[int(DepthwiseTaps::count)])(const Depthwise<T>&);
+  void (*depthwise_image[int(DepthwiseTaps::count)])(const DepthwiseImage<T>&);  // null for any taps
   void (*depthwise_gradient[int(DepthwiseTaps::count)])(const DepthwiseGradient<T>&);
   // False where a window's maximum is NaN or -inf, whose index is not to be relied on.
   bool (*max_pool)(const Pool<T>&);

@@ -123,17 +123,24 @@ inline void store_first(T* p, Vec<T> v, std::int64_t count) {
 #endif
 }
 
-// Lanes [begin, end) of p; the others are zero, and not read.
-inline Vec<float> load_between(const float* p, int begin, int end) {
+// Lanes [begin, end) of p, within 0 and lanes; the others are zero, and not read.
+template <class T>
+inline Vec<T> load_between(const T* p, int begin, int end) {
 #if defined(__AVX512F__)
-  return _mm512_maskz_loadu_ps(__mmask16(((1u << end) - 1) & ~((1u << begin) - 1)), p);
+  const unsigned wanted = ((1u << end) - 1) & ~((1u << begin) - 1);
+  if constexpr (sizeof(T) == 4)
+    return _mm512_maskz_loadu_ps(__mmask16(wanted), p);
+  else
+    return _mm512_maskz_loadu_pd(__mmask8(wanted), p);
 #elif defined(__AVX2__)
-  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  const __m256i wanted = _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(begin), lane),
-                                             _mm256_cmpgt_epi32(_mm256_set1_epi32(end), lane));
-  return _mm256_maskload_ps(p, wanted);
+  const IntVec<T> lane = lane_numbers<T>();
+  const __m256i wanted = reinterpret_cast<__m256i>((lane >= begin) & (lane < end));
+  if constexpr (sizeof(T) == 4)
+    return _mm256_maskload_ps(p, wanted);
+  else
+    return _mm256_maskload_pd(p, wanted);
 #else
-  float lanes[kLanes<float>] = {};
+  T lanes[kLanes<T>] = {};
   for (int i = begin; i < end; ++i) lanes[i] = p[i];
   return load(lanes);
 #endif

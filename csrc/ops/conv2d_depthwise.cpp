@@ -39,7 +39,10 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
       : p_(in_reading_order(problem)),
         layout_(lay_out_strips<T>(p_)),
         kind_(taps_kind(p_)),
-        weight_(std::size_t(p_.groups * p_.k * p_.reduction())) {
+        from_image_(kind_ != DepthwiseTaps::any && p_.step_w == p_.step_h && p_.y_column == 1),
+        weight_(std::size_t(p_.groups * p_.k * p_.reduction())),
+        zeros_(std::size_t(from_image_ ? p_.in_w : 0)) {
+    if (from_image_) std::fill_n(zeros_.data(), p_.in_w, T(0));
     T* to = weight_.data();
     for (std::int64_t channel = 0; channel < p_.groups * p_.k; ++channel) {
       const T* from = weights.data + channel / p_.k * weights.group_stride + channel % p_.k * weights.k_stride;
@@ -48,6 +51,7 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
   }
 
   void run(const T* x, const T* bias, bool relu, T* y) const override {
+    if (from_image_) return run_from_image(x, bias, relu, y);
     for_strips(p_, layout_, x, T(0), p_.macs(), [&](const T* strip, const StripPlace& at, T* outputs) {
       for (std::int64_t k = 0; k < p_.k; ++k) {
         const std::int64_t channel = at.plane % p_.groups * p_.k + k;
@@ -67,10 +71,24 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
   }
 
  private:
+  void run_from_image(const T* x, const T* bias, bool relu, T* y) const {
+    for_strip_places(p_, layout_, p_.macs(), [&](const StripPlace& at) {
+      for (std::int64_t k = 0; k < p_.k; ++k) {
+        const std::int64_t channel = at.plane % p_.groups * p_.k + k;
+        T* const to = y + at.plane / p_.groups * p_.y_image + channel * p_.y_plane + at.row * p_.y_row + at.column;
+        kernels<T>().depthwise_image[int(kind_)](
+            {x + at.plane * p_.in_h * p_.in_w, p_.in_h, p_.in_w, zeros_.data(), at.row * p_.step_h + p_.taps[0].row,
+             at.column * p_.step_w + p_.taps[0].column, weight_.data() + channel * p_.reduction(),
+             bias ? bias[channel] : T(0), relu, at.rows, at.columns, to, p_.y_row});
+      }
+    });
+  }
+
   Correlation p_;
   StripLayout layout_;
   DepthwiseTaps kind_;
-  Scratch<T> weight_;
+  bool from_image_;  // without a copy
+  Scratch<T> weight_, zeros_;
 };
 
 }  // namespace

@@ -144,13 +144,27 @@ void fill_strip(const Correlation& p, const StripLayout& s, const T* x, const St
   }
 }
 
+// Strips are handed to threads so many at a time.
+inline std::int64_t strip_units(const Correlation& p, const StripLayout& s, std::int64_t strips) {
+  return std::clamp<std::int64_t>(strips * (s.block_h * s.block_w * p.k + kStripOverhead) / kUnitOutputs, 1,
+                                  std::max<std::int64_t>(1, strips));
+}
+
+// Calls body(place) for every strip of every input plane, from several threads.
+template <class Body>
+void for_strip_places(const Correlation& p, const StripLayout& s, double work, Body&& body) {
+  const std::int64_t strips = p.images * p.groups * s.strips(p), units = strip_units(p, s, strips);
+  parallel_for(units, work, [&](std::int64_t unit) {
+    for (std::int64_t i = strips * unit / units; i < strips * (unit + 1) / units; ++i)
+      body(s.place(p, i / s.strips(p), i % s.strips(p)));
+  });
+}
+
 // Calls body(strip, place, more) for every strip of every input plane, from several threads; `more` has room for the
 // strip's outputs.
 template <class T, class Body>
 void for_strips(const Correlation& p, const StripLayout& s, const T* x, T padding, double work, Body&& body) {
-  const std::int64_t strips = p.images * p.groups * s.strips(p);
-  const std::int64_t units = std::clamp<std::int64_t>(
-      strips * (s.block_h * s.block_w * p.k + kStripOverhead) / kUnitOutputs, 1, std::max<std::int64_t>(1, strips));
+  const std::int64_t strips = p.images * p.groups * s.strips(p), units = strip_units(p, s, strips);
   parallel_for(units, work, [&](std::int64_t unit) {
     T* const strip = thread_workspace<T>(std::size_t(s.rows * s.pitch + s.block_h * s.block_w));
     std::int64_t padded_for = -1;
