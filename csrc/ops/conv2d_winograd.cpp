@@ -229,8 +229,8 @@ bool winograd_serves(const Correlation& p) {
 // 64->64, 1.7 for 128->128, and 1.6, 2.1, 2.7 in batches. Below 32 output channels the input's transformation is shared
 // by too few.
 //
-// Padding of two (the input gradient of an unpadded convolution) leaves corners that sum a single input a channel, whose
-// error next to their small size is large: such shapes stay with direct.
+// Padding of two (the input gradient of an unpadded convolution) leaves corners that sum a single input a channel,
+// whose error next to their small size is large: such shapes stay with direct.
 bool winograd_pays(const Correlation& p) {
   const std::int64_t outputs = p.out_h * p.out_w;
   const std::int64_t computed = kOutputs * kOutputs * ceil_div(p.out_h, kOutputs) * ceil_div(p.out_w, kOutputs);
