@@ -69,6 +69,9 @@ void place(const Placement<T>& p) {
       for (int r = 0; r < p.rows; ++r, c += p.c_stride, y += p.y_plane) {
         if (p.y_column == 1)
           for_vectors<T>(real, [&](std::int64_t i, std::int64_t n) { store_upto(y + i, load(c + i), n); });
+        else if (p.y_column == 2)
+          for_vectors<T>(
+              real, [&](std::int64_t i, std::int64_t n) { store_every_second<T>(y + 2 * i, load_upto(c + i, n), n); });
         else
           for (std::int64_t i = 0; i < real; ++i) y[i * p.y_column] = c[i];
       }

@@ -173,6 +173,47 @@ inline Vec<T> odds(Vec<T> a, Vec<T> b) {
   return every_second<1>(a, b, Lanes<T>{});
 }
 
+// Each lane twice, from lane First on.
+template <int First, class V, int... Lane>
+inline V doubled(V v, LaneList<Lane...>) {
+  return __builtin_shufflevector(v, v, (First + Lane / 2)...);
+}
+
+// p[2·i] = v[i] for i < count; what stands between stays, and is not written.
+template <class T>
+inline void store_every_second(T* p, Vec<T> v, std::int64_t count) {
+#if defined(__AVX2__)
+  constexpr int L = kLanes<T>;
+  const Vec<T> low = doubled<0>(v, Lanes<T>{}), high = doubled<L / 2>(v, Lanes<T>{});
+#if defined(__AVX512F__)
+  const std::uint64_t wanted = 0x55555555u & ((std::uint64_t{1} << 2 * count) - 1);
+  if constexpr (sizeof(T) == 4) {
+    _mm512_mask_storeu_ps(p, __mmask16(wanted), low);
+    _mm512_mask_storeu_ps(p + L, __mmask16(wanted >> L), high);
+  } else {
+    _mm512_mask_storeu_pd(p, __mmask8(wanted), low);
+    _mm512_mask_storeu_pd(p + L, __mmask8(wanted >> L), high);
+  }
+#else
+  const IntVec<T> lane = lane_numbers<T>();
+  const int end = int(2 * count);
+  const __m256i first = reinterpret_cast<__m256i>(((lane & 1) == 0) & (lane < end));
+  const __m256i second = reinterpret_cast<__m256i>(((lane & 1) == 0) & (lane < end - L));
+  if constexpr (sizeof(T) == 4) {
+    _mm256_maskstore_ps(p, first, low);
+    _mm256_maskstore_ps(p + L, second, high);
+  } else {
+    _mm256_maskstore_pd(p, first, low);
+    _mm256_maskstore_pd(p + L, second, high);
+  }
+#endif
+#else
+  T lanes[kLanes<T>];
+  store(lanes, v);
+  for (std::int64_t i = 0; i < count; ++i) p[2 * i] = lanes[i];
+#endif
+}
+
 // Lanes 1, 2, ... of v, then zero.
 template <class V, int... Lane>
 inline V next_lanes(V v, LaneList<Lane...>) {

@@ -63,9 +63,8 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
                                             relu, at.rows, at.columns, in_place ? to : outputs,
                                             in_place ? p_.y_row : at.columns});
         if (!in_place)
-          for (std::int64_t i = 0; i < at.rows; ++i)
-            for (std::int64_t j = 0; j < at.columns; ++j)
-              to[i * p_.y_row + j * p_.y_column] = outputs[i * at.columns + j];
+          kernels<T>().place(
+              {outputs, at.columns, int(at.rows), 0, at.columns, at.columns, at.columns, to, p_.y_row, 0, p_.y_column});
       }
     });
   }
