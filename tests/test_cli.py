@@ -180,7 +180,7 @@ class TestCompare:
         monkeypatch.setattr("convnet.compare.run.compare", note)
         for arguments in ([], ["--quick"], ["--quick", "--seeds", "4"], ["--epochs", "7"]):
             assert cli.main(["compare", "--out", str(tmp_path), *arguments]) == 130
-        assert asked == [(5, 20), (1, 8), (4, 8), (5, 7)]
+        assert asked == [(5, 20), (1, 5), (4, 5), (5, 7)]
 
     def test_ctrl_c_writes_what_is_finished_and_says_so(self, tmp_path, monkeypatch, capsys):
         @contextmanager

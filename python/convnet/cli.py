@@ -28,7 +28,7 @@ EXTRAS = {"jinja2", "matplotlib", "rich", "sklearn"}
 SOMETIMES = {"PIL", "pooch"}
 """Packages that pictures and downloads need. ``convnet[compare]`` brings all."""
 
-QUICK_SEEDS, QUICK_EPOCHS = 1, 8
+QUICK_SEEDS, QUICK_EPOCHS = 1, 5
 
 DATA_HELP = """a name or a directory. Names: digits (real digits on a 28x28 canvas; the default), digits8 (as
     they come, 8x8), xo (drawn X and O); mnist, fashion-mnist, cifar10 (downloaded on first use). Directories:
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         """,
         """
         convnet compare                           5 seeds, all claims: some minutes
-        convnet compare --quick                   1 seed, 8 epochs: a minute's look
+        convnet compare --quick                   1 seed, 5 epochs: a minute's look
         convnet compare --experiments shift,cost  only these
         convnet compare --data mnist --limit 5000 5,000 images of MNIST, downloaded once
         convnet compare --data photos/ --size 48  class folders, pictures made 48x48
