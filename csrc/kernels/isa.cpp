@@ -34,8 +34,6 @@ Kernels<T> make() {
   table.depthwise[int(DepthwiseTaps::grid5x5_step2)] = depthwise<T, GridTaps<T, 5, 5, 2>>;
   table.depthwise_image[int(DepthwiseTaps::grid3x3)] = depthwise_image<T, 3, 1>;
   table.depthwise_image[int(DepthwiseTaps::grid3x3_step2)] = depthwise_image<T, 3, 2>;
-  table.depthwise_image[int(DepthwiseTaps::grid5x5)] = depthwise_image<T, 5, 1>;
-  table.depthwise_image[int(DepthwiseTaps::grid5x5_step2)] = depthwise_image<T, 5, 2>;
   table.depthwise_gradient[int(DepthwiseTaps::any)] = gradient_of_any_taps<T>;
   table.depthwise_gradient[int(DepthwiseTaps::grid3x3)] = gradient_of_grid<T, 3, 3, 1>;
   table.depthwise_gradient[int(DepthwiseTaps::grid3x3_step2)] = gradient_of_grid<T, 3, 3, 2>;

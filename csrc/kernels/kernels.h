@@ -214,7 +214,7 @@ struct Kernels {
 
   void (*pad_rows)(const PaddedRows<T>&);
   void (*depthwise[int(DepthwiseTaps::count)])(const Depthwise<T>&);
-  void (*depthwise_image[int(DepthwiseTaps::count)])(const DepthwiseImage<T>&);  // null for any taps
+  void (*depthwise_image[int(DepthwiseTaps::count)])(const DepthwiseImage<T>&);  // null but for 3x3
   void (*depthwise_gradient[int(DepthwiseTaps::count)])(const DepthwiseGradient<T>&);
   // False where a window's maximum is NaN or -inf, whose index is not to be relied on.
   bool (*max_pool)(const Pool<T>&);

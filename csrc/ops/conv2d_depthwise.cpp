@@ -39,7 +39,7 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
       : p_(in_reading_order(problem)),
         layout_(lay_out_strips<T>(p_)),
         kind_(taps_kind(p_)),
-        from_image_(kind_ != DepthwiseTaps::any && p_.step_w == p_.step_h && p_.y_column == 1),
+        from_image_(kernels<T>().depthwise_image[int(kind_)] && p_.step_w == p_.step_h && p_.y_column == 1),
         weight_(std::size_t(p_.groups * p_.k * p_.reduction())),
         zeros_(std::size_t(from_image_ ? p_.in_w : 0)) {
     if (from_image_) std::fill_n(zeros_.data(), p_.in_w, T(0));
