@@ -1,5 +1,6 @@
 #include "memory.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdlib>
@@ -15,9 +16,10 @@
 namespace convnet {
 namespace {
 
-// Before each block stands its size class; the header keeps the block's own alignment.
+// A block begins with a header that holds its size class and keeps the alignment of what follows.
 constexpr std::size_t kHeader = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kLarge = std::size_t{512} << 10;  // from here on a block gets huge pages of its own
 constexpr std::size_t kMostKept = std::size_t{256} << 20;
 constexpr int kClasses = 4 * 48;
 
@@ -52,7 +54,8 @@ Cache& cache() {
 
 void* acquire_block(std::size_t bytes) {
   if (bytes > std::numeric_limits<std::ptrdiff_t>::max() - kHugePage) throw std::bad_alloc();
-  const SizeClass wanted = size_class(bytes);
+  const bool large = bytes >= kLarge;
+  const SizeClass wanted = size_class(kHeader + (large ? std::max(bytes, kHugePage - kHeader) : bytes));
   {
     std::lock_guard guard(cache().lock);
     auto& free_blocks = cache().blocks[std::size_t(wanted.index)];
@@ -63,9 +66,8 @@ void* acquire_block(std::size_t bytes) {
       return block;
     }
   }
-  const bool large = wanted.bytes >= kHugePage;
   const std::size_t alignment = large ? kHugePage : 64;
-  const std::size_t total = (kHeader + wanted.bytes + alignment - 1) / alignment * alignment;
+  const std::size_t total = (wanted.bytes + alignment - 1) / alignment * alignment;
   void* base = std::aligned_alloc(alignment, total);
   if (!base) throw std::bad_alloc();
 #ifdef __linux__
