@@ -114,8 +114,10 @@ bool scatter_add(const T* x, const std::int64_t* index, std::int64_t count, std:
   }
   for (; i < count; ++i)
     if (index[i] < 0 || index[i] >= limit) return false;
-  for (int lane = 0; lane < L; ++lane)
-    if (outside[lane] >> 63) return false;
+  std::uint64_t lanes[L], any = 0;
+  __builtin_memcpy(lanes, &outside, sizeof lanes);
+  for (int lane = 0; lane < L; ++lane) any |= lanes[lane];
+  if (any >> 63) return false;
 #pragma GCC unroll 4
   for (i = 0; i < count; ++i) y[index[i]] += x[i];
   return true;

@@ -166,7 +166,9 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* y, std::int64_t* indices) {
 
 template <class T>
 void max_pool2d_backward(const Pool2dShape& s, const T* dy, const std::int64_t* indices, T* dx) {
-  parallel_for(s.planes(), 2.0 * double(s.planes()) * double(s.in_plane() + s.out_plane()), [&](std::int64_t plane) {
+  // In multiply-adds; a scattered element costs about four (measured).
+  const double scatter_work = 4.0 * double(s.planes()) * double(s.in_plane() + s.out_plane());
+  parallel_for(s.planes(), scatter_work, [&](std::int64_t plane) {
     const std::int64_t* const begin = indices + plane * s.out_plane();
     T* const to = dx + plane * s.in_plane();
     std::fill_n(to, s.in_plane(), T(0));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -83,6 +84,14 @@ struct alignas(64) Run {
   }
 };
 
+using Clock = std::chrono::steady_clock;
+
+// Where another process takes a core, the end of a region waits for a thread that is not running: a time slice of the
+// scheduler, many times the work. After such a wait calls stay on their own thread for a while.
+constexpr auto kStall = std::chrono::milliseconds(2);
+constexpr auto kAlone = std::chrono::milliseconds(40);
+std::atomic<Clock::rep> alone_until{0};
+
 struct Region {
   std::vector<Run> runs;
   detail::Body body;
@@ -90,6 +99,7 @@ struct Region {
   std::mutex lock;
   std::exception_ptr error;
   std::atomic<bool> failed{false};
+  Clock::time_point started = Clock::now(), caller_done = started;
 
   Region(int threads, std::int64_t units, detail::Body unit_body, void* unit_closure)
       : runs(std::size_t(threads)), body(unit_body), closure(unit_closure) {
@@ -112,6 +122,14 @@ struct Region {
       failed = true;
     }
     in_region = false;
+    if (thread == 0) caller_done = Clock::now();
+  }
+
+  // At the end, on the caller's thread.
+  void notice_stall() const {
+    const Clock::time_point now = Clock::now();
+    if (now - caller_done > kStall && now - caller_done > 3 * (caller_done - started))
+      alone_until = (now + kAlone).time_since_epoch().count();
   }
 };
 
@@ -211,12 +229,14 @@ const char* threading() {
 
 void detail::run_units(std::int64_t units, double work, Body body, void* closure) {
   const int threads = int(std::min<std::int64_t>(num_threads(), units));
-  if (threads <= 1 || work < kSerialWork || in_region || forked || already_parallel()) {
+  if (threads <= 1 || work < kSerialWork || in_region || forked || already_parallel() ||
+      Clock::now().time_since_epoch().count() < alone_until) {
     for (std::int64_t unit = 0; unit < units; ++unit) body(closure, unit);
     return;
   }
   Region region(threads, units, body, closure);
   run_region(region, threads);
+  region.notice_stall();
   if (region.error) std::rethrow_exception(region.error);
 }
 
