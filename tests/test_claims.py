@@ -303,6 +303,13 @@ class TestEveryClaim:
         with pytest.raises(NotMeasured):
             EXPERIMENTS["shuffle"].judge(results)
 
+    @pytest.mark.parametrize(
+        ("lost", "smoother", "expected"),
+        [(0.05, 0.1, HOLDS), (0.049, 0.1, IN_PART), (0.05, 0.099, IN_PART)],
+    )
+    def test_learned_filters_keep_the_bounds_first_set(self, lost, smoother, expected):
+        assert claim_in(filters(0.5, 0.95 - lost - 1e-9, smoother + 1e-9), 11).verdict == expected
+
     def test_wrong_figures_often_quoted_are_put_right(self):
         remarks = " ".join(claim_in(WORLDS[1][0], 1).remarks)
         assert "about 50,000 parameters: it has 25,186" in remarks

@@ -1,4 +1,7 @@
-"""A claim is made of parts, each a figure with the bound it must keep; the verdict follows from the parts."""
+"""A claim is made of parts, each a figure with the bound it must keep; the verdict follows from the parts.
+
+Bounds are fixed before a run and not fitted to it. A figure that misses its bound is a finding.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

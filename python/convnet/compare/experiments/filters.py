@@ -20,6 +20,9 @@ TRAININGS = ((MODELS, PLAIN),)
 UNITS = 6  # LeNet-5's first layer has as many
 DEEP_UNITS, EXCITING = 6, 6
 
+# As first set. Both were once lowered, to 0.005 and 0.05, after a run had been seen: that is undone.
+LEAST_LOST, LEAST_SMOOTHER = 0.05, 0.1
+
 
 def measure(study: Study) -> Iterator[Measurement | Planes]:
     data = study.dataset()
@@ -111,12 +114,12 @@ def judge(results: Results) -> tuple[Claim, ...]:
                     "accuracy lost when the filters of before are put back",
                     results.difference(key("accuracy"), key("accuracy with the filters of before")),
                     "points",
-                    0.005,
+                    LEAST_LOST,
                 ),
                 Part(
                     "correlation of neighbouring weights, after over before",
                     results.difference(key("smoothness after"), key("smoothness before")),
-                    least=0.05,
+                    least=LEAST_SMOOTHER,
                 ),
             ),
         ),
