@@ -40,7 +40,7 @@ Kernels<T> make() {
   table.depthwise_gradient[int(DepthwiseTaps::grid5x5)] = gradient_of_grid<T, 5, 5, 1>;
   table.depthwise_gradient[int(DepthwiseTaps::grid5x5_step2)] = gradient_of_grid<T, 5, 5, 2>;
   table.max_pool = max_pool<T>;
-  table.scatter_add = scatter_add<T>;
+  table.scatter = scatter<T>;
   table.average_pool = average_pool<T>;
   table.copy_rows = copy_rows<T>;
   table.split_rows[int(RowReduction::none)] = split_rows<T, Only>;

@@ -102,7 +102,7 @@ void average_pool(const Pool<T>& p) {
 }
 
 template <class T>
-bool scatter_add(const T* x, const std::int64_t* index, std::int64_t count, std::int64_t limit, T* y) {
+bool scatter(const T* x, const std::int64_t* index, std::int64_t count, std::int64_t size, T* y) {
   typedef std::uint64_t Indices __attribute__((vector_size(kVectorBytes)));
   constexpr std::int64_t L = kLanes<double>;
   Indices outside = {};
@@ -110,14 +110,15 @@ bool scatter_add(const T* x, const std::int64_t* index, std::int64_t count, std:
   for (; i + L <= count; i += L) {
     Indices some;
     __builtin_memcpy(&some, index + i, sizeof some);
-    outside |= some | (std::uint64_t(limit) - 1 - some);  // the top bit tells
+    outside |= some | (std::uint64_t(size) - 1 - some);  // the top bit tells
   }
   for (; i < count; ++i)
-    if (index[i] < 0 || index[i] >= limit) return false;
+    if (index[i] < 0 || index[i] >= size) return false;
   std::uint64_t lanes[L], any = 0;
   __builtin_memcpy(lanes, &outside, sizeof lanes);
   for (int lane = 0; lane < L; ++lane) any |= lanes[lane];
   if (any >> 63) return false;
+  for_vectors<T>(size, [&](std::int64_t j, std::int64_t n) { store_upto(y + j, Vec<T>{}, n); });
 #pragma GCC unroll 4
   for (i = 0; i < count; ++i) y[index[i]] += x[i];
   return true;

@@ -168,11 +168,11 @@ template <class T>
 void max_pool2d_backward(const Pool2dShape& s, const T* dy, const std::int64_t* indices, T* dx) {
   // In multiply-adds; a scattered element costs about four (measured).
   const double scatter_work = 4.0 * double(s.planes()) * double(s.in_plane() + s.out_plane());
+  const Kernels<T>& kernel = kernels<T>();
   parallel_for(s.planes(), scatter_work, [&](std::int64_t plane) {
     const std::int64_t* const begin = indices + plane * s.out_plane();
-    T* const to = dx + plane * s.in_plane();
-    std::fill_n(to, s.in_plane(), T(0));
-    if (kernels<T>().scatter_add(dy + plane * s.out_plane(), begin, s.out_plane(), s.in_plane(), to)) return;
+    const T* const from = dy + plane * s.out_plane();
+    if (kernel.scatter(from, begin, s.out_plane(), s.in_plane(), dx + plane * s.in_plane())) return;
     const std::int64_t bad =
         *std::find_if(begin, begin + s.out_plane(), [&](std::int64_t i) { return i < 0 || i >= s.in_plane(); });
     throw std::invalid_argument(

@@ -158,7 +158,7 @@ def _ints(op: str, name: str, values: Any, expected: str) -> tuple[int, ...]:
         ints = tuple(map(index, values))
     except TypeError:
         raise TypeError(f"{op}: {name} must be {expected}, not {values!r}") from None
-    if any(abs(value) > _MOST for value in ints):
+    if ints and (max(ints) > _MOST or min(ints) < -_MOST):
         raise ValueError(f"{op}: {name} is too large: {values!r}")
     return ints
 
