@@ -21,6 +21,9 @@ MEDIANS = pytest.StashKey[Medians]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--markdown", type=Path, metavar="FILE", help="also write the summary table to FILE")
+    parser.addoption(
+        "--picture", metavar="FILE", help="also draw how time grows with each size (test_scaling)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -51,6 +51,14 @@ py::array conv2d(const py::array& x, const py::array& weight, const OptionalArra
   });
 }
 
+py::tuple explain_conv2d(const Conv2dShape& shape, bool is_float32, const std::string& algorithm) {
+  const Algorithm asked = algorithm_named(algorithm.c_str());
+  const Explanation e = is_float32 ? pack_conv2d<float>(shape, asked, nullptr)->explain()
+                                   : pack_conv2d<double>(shape, asked, nullptr)->explain();
+  return py::make_tuple(e.algorithm, isa_in_use(), py::make_tuple(e.tile_rows, e.tile_columns), e.packed_bytes,
+                        e.workspace_bytes);
+}
+
 py::tuple conv2d_backward(const py::array& dy, const py::array& x, const py::array& weight, Pair stride,
                           Padding padding, Pair dilation, std::int64_t groups, Needs needs,
                           const std::string& algorithm) {
@@ -381,6 +389,7 @@ PYBIND11_MODULE(_core, m) {
 
   m.def("conv2d", &conv2d, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
         py::arg("dilation"), py::arg("groups"), py::arg("relu"), py::arg("algorithm"), py::arg("out"));
+  m.def("explain_conv2d", &explain_conv2d, py::arg("shape"), py::arg("is_float32"), py::arg("algorithm"));
   m.def("conv2d_backward", &conv2d_backward, py::arg("dy"), py::arg("x"), py::arg("weight"), py::arg("stride"),
         py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("needs"), py::arg("algorithm"));
   const auto max_pool_arguments = [](bool with_indices) {

@@ -54,11 +54,14 @@ template <class T>
 class Reference final : public PackedCorrelation<T> {
  public:
   Reference(const Conv2dShape& shape, const T* weight)
-      : shape_(shape), weight_(std::size_t(shape.c_out * shape.reduction())) {
-    std::copy_n(weight, shape.c_out * shape.reduction(), weight_.data());
+      : shape_(shape), weight_(weight ? std::size_t(shape.c_out * shape.reduction()) : 0) {
+    if (weight) std::copy_n(weight, shape.c_out * shape.reduction(), weight_.data());
   }
   void run(const T* x, const T* bias, bool relu, T* y) const override {
     conv2d_reference(shape_, x, weight_.data(), bias, relu, y);
+  }
+  Explanation explain() const override {
+    return {"reference", 1, 1, shape_.c_out * shape_.reduction() * std::int64_t(sizeof(T)), 0};
   }
 
  private:
@@ -108,8 +111,8 @@ Correlation forward_correlation(const Conv2dShape& s) {
 
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape& s, Algorithm asked, const T* weight) {
-  // Without terms there is nothing to pack: the definition gives the bias.
-  if (asked == Algorithm::reference || s.reduction() == 0) return std::make_unique<Reference<T>>(s, weight);
+  // Without terms there is nothing to pack, and the definition gives the bias; without outputs there is nothing to do.
+  if (asked == Algorithm::reference || s.macs() == 0) return std::make_unique<Reference<T>>(s, weight);
   Correlation p = forward_correlation(s);
   flatten(p);
   return pack<T>(p, asked, {weight, s.c_out_group() * s.reduction(), s.reduction(), s.taps()});

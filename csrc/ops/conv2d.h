@@ -14,7 +14,8 @@ enum class Algorithm { automatic, direct, gemm, winograd, depthwise, reference }
 Algorithm algorithm_named(const char* name);
 const char* algorithm_name(Algorithm algorithm);
 
-// Throws std::invalid_argument where `asked` cannot serve the shape. `weight` is not kept.
+// Throws std::invalid_argument where `asked` cannot serve the shape. `weight` is not kept; null
+// makes one that only explains.
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape& shape, Algorithm asked, const T* weight);
 

@@ -40,9 +40,10 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
         layout_(lay_out_strips<T>(p_)),
         kind_(taps_kind(p_)),
         from_image_(kernels<T>().depthwise_image[int(kind_)] && p_.step_w == p_.step_h && p_.y_column == 1),
-        weight_(std::size_t(p_.groups * p_.k * p_.reduction())),
+        weight_(weights.data ? packed_size() : 0),
         zeros_(std::size_t(from_image_ ? p_.in_w : 0)) {
     if (from_image_) std::fill_n(zeros_.data(), p_.in_w, T(0));
+    if (!weights.data) return;
     T* to = weight_.data();
     for (std::int64_t channel = 0; channel < p_.groups * p_.k; ++channel) {
       const T* from = weights.data + channel / p_.k * weights.group_stride + channel % p_.k * weights.k_stride;
@@ -69,7 +70,18 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
     });
   }
 
+  Explanation explain() const override {
+    constexpr std::int64_t rows = 4;  // that a kernel takes at once
+    const std::int64_t strips = p_.images * p_.groups * layout_.strips(p_);
+    const std::int64_t threads = threads_for(strip_units(p_, layout_, strips), p_.macs());
+    const std::int64_t workspace = from_image_ ? p_.in_w : threads * strip_workspace(layout_);
+    return {"depthwise", std::min(rows, layout_.block_h), kernels<T>().lanes, std::int64_t(packed_size() * sizeof(T)),
+            workspace * std::int64_t(sizeof(T))};
+  }
+
  private:
+  std::size_t packed_size() const { return std::size_t(p_.groups * p_.k * p_.reduction()); }
+
   void run_from_image(const T* x, const T* bias, bool relu, T* y) const {
     for_strip_places(p_, layout_, p_.macs(), [&](const StripPlace& at) {
       for (std::int64_t k = 0; k < p_.k; ++k) {

@@ -115,44 +115,61 @@ void pack_weights(const Correlation& p, const Blocking& blocking, const Weights<
   });
 }
 
+// The blocks of all images and groups, and the room they take.
+template <class T>
+struct Cut {
+  std::int64_t blocks_h, blocks_w, blocks;
+  BandLayout layout;
+  std::int64_t band_size;
+  bool shared;  // several units read one block's band
+
+  Cut(const Correlation& p, const Blocking& blocking)
+      : blocks_h(ceil_div(p.out_h, blocking.block_h)),
+        blocks_w(ceil_div(p.out_w, blocking.block_w)),
+        blocks(blocks_h * blocks_w * p.images * p.groups),
+        layout(p, blocking.block_h, blocking.block_w, blocks_w == 1),
+        band_size(layout.template size<T>(p.c)),
+        shared(blocking.panel_runs > 1) {}
+
+  std::int64_t sums_size() const { return kMostRows * kMostVectors * kernels<T>().lanes; }
+  // Of a thread
+  std::int64_t workspace_size() const { return sums_size() + (shared ? 0 : band_size); }
+};
+
 template <class T>
 void correlate(const Correlation& p, const Blocking& blocking, const T* x, const T* packed, const T* bias, bool relu,
                T* y) {
-  const std::int64_t blocks_h = ceil_div(p.out_h, blocking.block_h), blocks_w = ceil_div(p.out_w, blocking.block_w);
-  const std::int64_t blocks = blocks_h * blocks_w * p.images * p.groups, runs = blocking.panel_runs;
-  const BandLayout layout(p, blocking.block_h, blocking.block_w, blocks_w == 1);
-  const std::int64_t band_size = layout.template size<T>(p.c);
+  const Cut<T> cut(p, blocking);
+  const std::int64_t runs = blocking.panel_runs;
   struct Block {
     std::int64_t row0, column0, plane;  // plane: of images and groups
   };
   const auto block_at = [&](std::int64_t block) {
-    return Block{block / blocks_w % blocks_h * blocking.block_h, block % blocks_w * blocking.block_w,
-                 block / (blocks_w * blocks_h)};
+    return Block{block / cut.blocks_w % cut.blocks_h * blocking.block_h, block % cut.blocks_w * blocking.block_w,
+                 block / (cut.blocks_w * cut.blocks_h)};
   };
   const auto fill = [&](const Block& block, T* band) {
-    fill_band(p, layout, x + block.plane * p.c * p.in_h * p.in_w, block.row0, block.column0, band);
+    fill_band(p, cut.layout, x + block.plane * p.c * p.in_h * p.in_w, block.row0, block.column0, band);
   };
   // Where several units share a block, its band is filled for all of them first.
-  const bool shared = runs > 1;
-  const Scratch<T> shared_bands(std::size_t(shared ? blocks * band_size : 0));
-  if (shared)
-    parallel_for(blocks, double(blocks * band_size),
-                 [&](std::int64_t block) { fill(block_at(block), shared_bands.data() + block * band_size); });
-  parallel_for(blocks * runs, p.macs(), [&](std::int64_t unit) {
+  const Scratch<T> shared_bands(std::size_t(cut.shared ? cut.blocks * cut.band_size : 0));
+  if (cut.shared)
+    parallel_for(cut.blocks, double(cut.blocks * cut.band_size),
+                 [&](std::int64_t block) { fill(block_at(block), shared_bands.data() + block * cut.band_size); });
+  parallel_for(cut.blocks * runs, p.macs(), [&](std::int64_t unit) {
     const Block block = block_at(unit / runs);
     const std::int64_t run = unit % runs, group = block.plane % p.groups, image = block.plane / p.groups;
     const std::int64_t block_h = std::min(blocking.block_h, p.out_h - block.row0);
     const std::int64_t block_w = std::min(blocking.block_w, p.out_w - block.column0);
-    const std::int64_t sums_size = kMostRows * kMostVectors * kernels<T>().lanes;
-    T* const tile_sums = thread_workspace<T>(std::size_t(sums_size + (shared ? 0 : band_size)));
-    T* const band = shared ? shared_bands.data() + unit / runs * band_size : tile_sums + sums_size;
-    if (!shared) fill(block, band);
+    T* const tile_sums = thread_workspace<T>(std::size_t(cut.workspace_size()));
+    T* const band = cut.shared ? shared_bands.data() + unit / runs * cut.band_size : tile_sums + cut.sums_size();
+    if (!cut.shared) fill(block, band);
     T* const to = y + image * p.y_image + block.row0 * p.y_row + block.column0 * p.y_column;
     for (std::int64_t panel = blocking.panels * run / runs; panel < blocking.panels * (run + 1) / runs; ++panel) {
       const std::int64_t begin = blocking.panel_begin(panel, p.k), rows = blocking.panel_begin(panel + 1, p.k) - begin;
       const std::int64_t k = group * p.k + begin;
-      run_panel(p, blocking, layout, band, packed + k * p.reduction(), rows, bias ? bias + k : nullptr, relu, block_h,
-                block_w, tile_sums, to + k * p.y_plane);
+      run_panel(p, blocking, cut.layout, band, packed + k * p.reduction(), rows, bias ? bias + k : nullptr, relu,
+                block_h, block_w, tile_sums, to + k * p.y_plane);
     }
   });
 }
@@ -161,16 +178,23 @@ template <class T>
 class Direct final : public PackedCorrelation<T> {
  public:
   Direct(const Correlation& problem, const Weights<T>& weights)
-      : problem_(problem),
-        blocking_(choose_blocking<T>(problem)),
-        packed_(std::size_t(problem.groups * problem.k * problem.reduction())) {
-    pack_weights(problem_, blocking_, weights, packed_.data());
+      : problem_(problem), blocking_(choose_blocking<T>(problem)), packed_(weights.data ? packed_size(problem) : 0) {
+    if (weights.data) pack_weights(problem_, blocking_, weights, packed_.data());
   }
   void run(const T* x, const T* bias, bool relu, T* y) const override {
     correlate(problem_, blocking_, x, packed_.data(), bias, relu, y);
   }
+  Explanation explain() const override {
+    const Cut<T> cut(problem_, blocking_);
+    const std::int64_t threads = threads_for(cut.blocks * blocking_.panel_runs, problem_.macs());
+    const std::int64_t workspace = threads * cut.workspace_size() + (cut.shared ? cut.blocks * cut.band_size : 0);
+    return {"direct", ceil_div(problem_.k, blocking_.panels), blocking_.vectors * kernels<T>().lanes,
+            std::int64_t(packed_size(problem_) * sizeof(T)), workspace * std::int64_t(sizeof(T))};
+  }
 
  private:
+  static std::size_t packed_size(const Correlation& p) { return std::size_t(p.groups * p.k * p.reduction()); }
+
   Correlation problem_;
   Blocking blocking_;
   Scratch<T> packed_;

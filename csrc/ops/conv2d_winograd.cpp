@@ -73,25 +73,17 @@ class Winograd final : public PackedCorrelation<float> {
         lanes_(kernels<float>().lanes),
         vectors_(ceil_div(problem.k, lanes_)),
         chunks_(ceil_div(vectors_, kChunkVectors)),
-        packed_(std::size_t(problem.groups * weights_begin(chunks_))) {
-    pack_weights(weights);
+        packed_(weights.data ? packed_size() : 0) {
+    if (weights.data) pack_weights(weights);
   }
 
   void run(const float* x, const float* bias, bool relu, float* y) const override {
-    const std::int64_t tiles =
-        problem_.images * ceil_div(problem_.out_h, kOutputs) * ceil_div(problem_.out_w, kOutputs);
-    const double work = double(kWinogradPoints * problem_.groups * tiles) * double(problem_.c * problem_.k);
-    const Blocking blocking = choose_blocking(problem_, work < kSerialWork ? 1 : num_threads());
-    const Call call{x,
-                    bias,
-                    relu,
-                    y,
-                    blocking,
-                    problem_.c * blocking.most_tiles() + lanes_,
-                    (blocking.most_tiles() * kChunkVectors + 1) * lanes_};
-    const std::int64_t v_size = call.v_point * kWinogradPoints + lanes_, m_size = call.m_point * kWinogradPoints;
+    const double work = this->work();
+    const Blocking blocking = choose_blocking(problem_, work == 0 ? 1 : num_threads());
+    const Call call{x, bias, relu, y, blocking, v_point(blocking), m_point(blocking)};
+    const std::int64_t v_size = this->v_size(blocking), m_size = this->m_size(blocking);
     if (!blocking.together) {
-      parallel_for(problem_.groups * blocking.blocks, work < kSerialWork ? 0 : work, [&](std::int64_t unit) {
+      parallel_for(problem_.groups * blocking.blocks, work, [&](std::int64_t unit) {
         const std::int64_t group = unit / blocking.blocks, block = unit % blocking.blocks;
         float* const v = thread_workspace<float>(std::size_t(v_size + m_size));
         const std::vector<WinogradRun> runs = runs_of(blocking, block);
@@ -114,14 +106,39 @@ class Winograd final : public PackedCorrelation<float> {
       }
   }
 
+  Explanation explain() const override {
+    const double work = this->work();
+    const Blocking blocking = choose_blocking(problem_, work == 0 ? 1 : num_threads());
+    const std::int64_t v = v_size(blocking), m = m_size(blocking), tiles = blocking.most_tiles();
+    const std::int64_t vectors = ceil_div(vectors_, chunks_);
+    const std::int64_t workspace = blocking.together ? v + threads_for(chunks_, work) * m
+                                                     : threads_for(problem_.groups * blocking.blocks, work) * (v + m);
+    return {"winograd", ceil_div(tiles, ceil_div(tiles, kernels<float>().most_rows[vectors])), vectors * lanes_,
+            std::int64_t(packed_size() * sizeof(float)), workspace * std::int64_t(sizeof(float))};
+  }
+
  private:
+  // Multiply-adds, or 0 where they are too few to share.
+  double work() const {
+    const std::int64_t tiles =
+        problem_.images * ceil_div(problem_.out_h, kOutputs) * ceil_div(problem_.out_w, kOutputs);
+    const double macs = double(kWinogradPoints * problem_.groups * tiles) * double(problem_.c * problem_.k);
+    return macs < kSerialWork ? 0 : macs;
+  }
+
+  // From point to point: a vector more than needed, or all 36 would fall into a few of the cache's sets.
+  std::int64_t v_point(const Blocking& b) const { return problem_.c * b.most_tiles() + lanes_; }
+  std::int64_t m_point(const Blocking& b) const { return (b.most_tiles() * kChunkVectors + 1) * lanes_; }
+  std::int64_t v_size(const Blocking& b) const { return v_point(b) * kWinogradPoints + lanes_; }
+  std::int64_t m_size(const Blocking& b) const { return m_point(b) * kWinogradPoints; }
+  std::size_t packed_size() const { return std::size_t(problem_.groups * weights_begin(chunks_)); }
+
   struct Call {
     const float* x;
     const float* bias;
     bool relu;
     float* y;
     Blocking blocking;
-    // From point to point: a vector more than needed, or all 36 would fall into a few of the cache's sets.
     std::int64_t v_point, m_point;
   };
 

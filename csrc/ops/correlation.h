@@ -43,13 +43,23 @@ struct Weights {
   std::int64_t group_stride, k_stride, c_stride;
 };
 
-// A correlation with its weights in the order one algorithm reads them in.
+// How a call is computed and what it takes beside inputs and outputs.
+struct Explanation {
+  const char* algorithm;
+  std::int64_t tile_rows, tile_columns;  // the sums that a kernel keeps in registers, at most
+  std::int64_t packed_bytes;             // of weights
+  std::int64_t workspace_bytes;          // of all threads together
+};
+
+// A correlation with its weights in the order one algorithm reads them in. Made of null weights it holds none, and
+// only explains.
 template <class T>
 class PackedCorrelation {
  public:
   virtual ~PackedCorrelation() = default;
   // x is dense (images, groups·c, in_h, in_w); bias (groups·k) may be null; every y of the grid is written.
   virtual void run(const T* x, const T* bias, bool relu, T* y) const = 0;
+  virtual Explanation explain() const = 0;
 };
 
 // One file an algorithm. All but Winograd add each output's terms in the same order whatever the tiles, the threads and

@@ -150,6 +150,9 @@ inline std::int64_t strip_units(const Correlation& p, const StripLayout& s, std:
                                   std::max<std::int64_t>(1, strips));
 }
 
+// Elements of a strip and its outputs.
+inline std::int64_t strip_workspace(const StripLayout& s) { return s.rows * s.pitch + s.block_h * s.block_w; }
+
 // Calls body(place) for every strip of every input plane, from several threads.
 template <class Body>
 void for_strip_places(const Correlation& p, const StripLayout& s, double work, Body&& body) {
@@ -166,7 +169,7 @@ template <class T, class Body>
 void for_strips(const Correlation& p, const StripLayout& s, const T* x, T padding, double work, Body&& body) {
   const std::int64_t strips = p.images * p.groups * s.strips(p), units = strip_units(p, s, strips);
   parallel_for(units, work, [&](std::int64_t unit) {
-    T* const strip = thread_workspace<T>(std::size_t(s.rows * s.pitch + s.block_h * s.block_w));
+    T* const strip = thread_workspace<T>(std::size_t(strip_workspace(s)));
     std::int64_t padded_for = -1;
     for (std::int64_t i = strips * unit / units; i < strips * (unit + 1) / units; ++i) {
       const StripPlace at = s.place(p, i / s.strips(p), i % s.strips(p));

@@ -219,6 +219,11 @@ void set_num_threads(int n) {
   chosen_threads = n;
 }
 
+int threads_for(std::int64_t units, double work) {
+  if (work < kSerialWork || in_region || forked || already_parallel()) return 1;
+  return int(std::clamp<std::int64_t>(units, 1, num_threads()));
+}
+
 const char* threading() {
 #ifdef CONVNET_OPENMP
   return "openmp";
@@ -228,9 +233,8 @@ const char* threading() {
 }
 
 void detail::run_units(std::int64_t units, double work, Body body, void* closure) {
-  const int threads = int(std::min<std::int64_t>(num_threads(), units));
-  if (threads <= 1 || work < kSerialWork || in_region || forked || already_parallel() ||
-      Clock::now().time_since_epoch().count() < alone_until) {
+  const int threads = threads_for(units, work);
+  if (threads == 1 || Clock::now().time_since_epoch().count() < alone_until) {
     for (std::int64_t unit = 0; unit < units; ++unit) body(closure, unit);
     return;
   }

@@ -11,6 +11,9 @@ namespace convnet {
 int num_threads();
 void set_num_threads(int n);
 
+// Threads that parallel_for would share so many units and so much work among.
+int threads_for(std::int64_t units, double work);
+
 // "openmp" or "std::thread".
 const char* threading();
 

@@ -9,6 +9,7 @@ from ._core import __version__, build_info, get_num_threads, set_num_threads
 from .backends import backend, get_backend, set_backend
 from .checkpoint import CheckpointError, load
 from .functional import (
+    Conv2dExplanation,
     Conv2dPlan,
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_backward,
@@ -27,6 +28,7 @@ from .functional import (
     dense_backward,
     dropout,
     dropout_backward,
+    explain_conv2d,
     gemm,
     global_avg_pool2d,
     global_avg_pool2d_backward,
@@ -54,6 +56,7 @@ from .functional import (
 
 __all__ = [
     "CheckpointError",
+    "Conv2dExplanation",
     "Conv2dPlan",
     "__version__",
     "adaptive_avg_pool2d",
@@ -76,6 +79,7 @@ __all__ = [
     "dense_backward",
     "dropout",
     "dropout_backward",
+    "explain_conv2d",
     "functional",
     "gemm",
     "get_backend",

@@ -101,6 +101,11 @@ def conv2d(
     algorithm: str,
     out: Array | None,
 ) -> Array: ...
+def explain_conv2d(
+    shape: Conv2dShape, is_float32: bool, algorithm: str
+) -> tuple[str, str, tuple[int, int], int, int]:
+    """algorithm, isa, the register tile, bytes of packed weights, bytes of workspace."""
+
 def conv2d_backward(
     dy: Array,
     x: Array,

@@ -36,6 +36,9 @@ def convolutions() -> None:
     shape = functional.conv2d_shape(x.shape, weight.shape, padding=1)
     assert_type(shape.y, tuple[int, int, int, int])
     assert_type(shape.macs, int)
+    explained = convnet.explain_conv2d(x.shape, weight.shape, padding=1, dtype="float64", algorithm="direct")
+    assert_type(explained, convnet.Conv2dExplanation)
+    assert_type(explained.tile, tuple[int, int])
     if x.size == 0:
         convnet.conv2d(x, weight, layout="CHWN")  # type: ignore[arg-type]
         convnet.conv2d(x, weight, activation="tanh")  # type: ignore[arg-type]

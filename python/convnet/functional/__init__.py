@@ -33,6 +33,7 @@ from .activations import (
 )
 from .arguments import ALGORITHMS, IntOrPair, PaddingForm, pair
 from .convolution import (
+    Conv2dExplanation,
     Conv2dPlan,
     col2im,
     conv2d,
@@ -41,6 +42,7 @@ from .convolution import (
     conv_transpose2d,
     conv_transpose2d_backward,
     conv_transpose2d_shape,
+    explain_conv2d,
     im2col,
 )
 from .matrix import dense, dense_backward, gemm
@@ -70,6 +72,7 @@ from .pooling import (
 
 __all__ = [
     "ALGORITHMS",
+    "Conv2dExplanation",
     "Conv2dPlan",
     "IntOrPair",
     "PaddingForm",
@@ -92,6 +95,7 @@ __all__ = [
     "dense_backward",
     "dropout",
     "dropout_backward",
+    "explain_conv2d",
     "gemm",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .. import _core
 from .._core import Conv2dShape
@@ -183,6 +185,56 @@ def conv2d_shape(
     return Conv2dShape(
         x_shape, weight_shape, stride, padding, dilation, arguments.integer("conv2d", "groups", groups)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Conv2dExplanation:
+    """How a native `conv2d` is computed, and what it takes beside x, weight and y."""
+
+    algorithm: str  # "direct", "winograd", "depthwise" or "reference"
+    isa: str
+    tile: tuple[int, int]  # rows and columns of the largest register tile
+    packed_weights: int  # bytes
+    workspace: int  # bytes, of all threads together
+    macs: int  # multiply-adds of the definition, padding counted
+
+
+def explain_conv2d(
+    x_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    stride: IntOrPair = 1,
+    padding: PaddingForm = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+    *,
+    dtype: DTypeLike = np.float32,
+    algorithm: str = "auto",
+) -> Conv2dExplanation:
+    """How the native backend would compute a `conv2d`, on this machine with this many threads.
+
+    A tile's rows are output channels and its columns positions for "direct", 4x4 blocks of outputs and
+    output channels for "winograd", rows and columns of outputs for "depthwise".
+
+    Args:
+        x_shape: (N, C_in, H, W).
+        weight_shape: (C_out, C_in/groups, kH, kW).
+        dtype: of x, float32 or float64; TypeError for others.
+
+    The rest, and what is a ValueError, as in `conv2d`.
+
+    >>> convnet.explain_conv2d((1, 64, 56, 56), (64, 64, 3, 3), padding=1).algorithm
+    'winograd'
+    >>> convnet.explain_conv2d((1, 64, 56, 56), (64, 64, 3, 3), padding=1, algorithm="direct").macs
+    115605504
+    """
+    op = "explain_conv2d"
+    algorithm = arguments.one_of(op, "algorithm", algorithm, ALGORITHMS)
+    wanted = np.dtype(dtype)
+    if wanted not in (np.float32, np.float64):
+        raise TypeError(f"{op}: dtype must be float32 or float64, not {wanted}")
+    shape = conv2d_shape(x_shape, weight_shape, stride, padding, dilation, groups)
+    parts = _core.explain_conv2d(shape, wanted == np.float32, algorithm)
+    return Conv2dExplanation(*parts, shape.macs)
 
 
 def conv_transpose2d(
