@@ -14,7 +14,7 @@ import convnet
 
 SHAPES = Path(__file__).parents[1] / "benchmarks" / "shapes"
 MOST = 16 << 20  # bytes
-ROUNDING = 4 << 20  # of blocks to huge pages, and a thread's own stack
+ROUNDING = 6 << 20  # of three blocks (weights, two workspaces) to whole huge pages, and a thread's own stack
 
 # Prints what a plan's first call adds to resident memory at its peak, of which packed weights, and what was
 # foretold of the rest; in bytes. Writing 5 to clear_refs makes the peak what is resident now.
