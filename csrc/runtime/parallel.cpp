@@ -88,8 +88,8 @@ using Clock = std::chrono::steady_clock;
 
 // Where another process takes a core, the end of a region waits for a thread that is not running: a time slice of the
 // scheduler, many times the work. After such a wait calls stay on their own thread for a while.
-constexpr auto kStall = std::chrono::milliseconds(2);
-constexpr auto kAlone = std::chrono::milliseconds(40);
+constexpr auto kStall = std::chrono::milliseconds(4);
+constexpr auto kAlone = std::chrono::milliseconds(10);
 std::atomic<Clock::rep> alone_until{0};
 
 struct Region {
