@@ -25,6 +25,9 @@ Kernels<T> make() {
   add_tiles<T, 1, 2>(table);
   add_tiles<T, 1, 3>(table);
   add_tiles<T, 1, 4>(table);
+  add_products<T, 1, 1>(table);
+  add_products<T, 1, 2>(table);
+  table.pack_panel = pack_panel<T>;
   table.place = place<T>;
   table.pad_rows = pad_rows<T>;
   table.depthwise[int(DepthwiseTaps::any)] = depthwise<T, AnyTaps<T>>;
@@ -67,10 +70,6 @@ Kernels<T> make() {
   table.normalize = normalize<T>;
   table.normalize_backward = normalize_backward<T>;
   if constexpr (sizeof(T) == 4) {
-    add_winograd_products<1, 1>(table);
-    add_winograd_products<1, 2>(table);
-    add_winograd_products<1, 3>(table);
-    add_winograd_products<1, 4>(table);
     table.winograd_input = winograd_input;
     table.winograd_output = winograd_output;
     table.winograd_weights = winograd_weights;

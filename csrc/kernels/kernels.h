@@ -8,6 +8,7 @@ namespace convnet {
 
 constexpr int kMostRows = 24;    // the tallest tile of any instruction set
 constexpr int kMostVectors = 4;  // the widest
+constexpr int kMostProductVectors = 2;
 
 // One tile of a product: c[i][j] (+)= sum over channels p and taps t of a[(p·taps + t)][i] · b[p·channel_stride +
 // tap_offset[t] + j] for i < rows, j < vectors·lanes. A plain matrix product has one tap at offset 0. Terms are added
@@ -24,6 +25,35 @@ struct Tile {
   bool add;               // to what c holds
   const T* bias;          // one a row, or null
   bool relu;              // after everything
+};
+
+// One tile of a product whose columns are output channels: m[i][j] (+)= sum over terms t of v[t·v_term + i] · u[t·width
+// + j] for i < rows, j < width, which is vectors·lanes; m is dense. Terms are added in this order.
+template <class T>
+struct Product {
+  const T* v;
+  std::int64_t v_term;
+  const T* u;
+  std::int64_t terms;
+  T* m;
+  bool add;        // to what m holds
+  const T* bias;   // one a column, or null
+  bool relu;       // after everything
+  const T* ahead;  // what is read soon, fetched on the way: ahead_step values a term
+  std::int64_t ahead_step;
+};
+
+// Terms of a panel of positions: packed[(c·taps + t)·rows + i] = x[c·channel_stride + tap_offset[t] + place(first +
+// i)], position q standing at q / columns · pitch + q % columns.
+template <class T>
+struct PanelPacking {
+  const T* x;
+  std::int64_t channels, channel_stride;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  std::int64_t first, rows;
+  std::int64_t columns, pitch;
+  T* packed;
 };
 
 // Winograd's F(4x4, 3x3), winograd.h: tiles that lie side by side in one row of an image's tiles.
@@ -49,20 +79,6 @@ struct WinogradInput {
   std::int64_t run_count;
   T* v;
   std::int64_t v_point, v_channel;
-};
-
-// One tile of one point's product: m[i][j] (+)= sum over channels c of v[c·v_channel + i] · u[c·width + j] for i <
-// rows, j < width, which is vectors·lanes.
-template <class T>
-struct WinogradProduct {
-  const T* v;
-  std::int64_t v_channel;
-  const T* u;
-  std::int64_t channels;
-  T* m;
-  bool add;        // to what m holds
-  const T* ahead;  // what is read soon, fetched on the way: ahead_step values a channel
-  std::int64_t ahead_step;
 };
 
 // y from m[point][tile][channel].
@@ -210,6 +226,8 @@ struct Kernels {
   int lanes;
   int most_rows[kMostVectors + 1];  // the tallest tile of so many vectors that stays in registers
   void (*tile[kMostRows + 1][kMostVectors + 1])(const Tile<T>&);
+  void (*product[kMostRows + 1][kMostProductVectors + 1])(const Product<T>&);
+  void (*pack_panel)(const PanelPacking<T>&);
   void (*place)(const Placement<T>&);
 
   void (*pad_rows)(const PaddedRows<T>&);
@@ -255,7 +273,6 @@ struct Kernels {
   void (*normalize_backward)(const T* dy, T scale, const T* x, T mean, T slope, T shift, std::int64_t count, T* dx);
 
   // Null for double
-  void (*winograd_product[kMostRows + 1][kMostVectors + 1])(const WinogradProduct<T>&);
   void (*winograd_input)(const WinogradInput<T>&);
   void (*winograd_output)(const WinogradOutput<T>&);
   void (*winograd_weights)(const WinogradWeights<T>&);

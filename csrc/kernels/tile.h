@@ -15,6 +15,11 @@ void tile(const Tile<T>& t) {
   const T* channel = t.b;
   const std::int64_t taps = t.taps;
   const std::int64_t* const tap_offset = t.tap_offset;
+  // The outputs' lines are asked for now, so that no store waits for them in the end.
+#pragma GCC unroll 24
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) __builtin_prefetch(t.c + r * t.c_stride + v * L, 1);
   for (std::int64_t p = 0; p < t.channels; ++p, channel += t.channel_stride) {
 #pragma GCC unroll 2
     for (std::int64_t k = 0; k < taps; ++k, a += R) {
@@ -54,6 +59,72 @@ void add_tiles(Kernels<T>& table) {
     table.tile[R][V] = tile<T, R, V>;
     add_tiles<T, R + 1, V>(table);
   }
+}
+
+// The same with the columns' operand, the weights, dense and in order: what no cache holds of it is fetched ahead.
+template <class T, int R, int V>
+void product(const Product<T>& t) {
+  constexpr int L = kLanes<T>;
+  Vec<T> sum[R][V] = {};
+  const T* v = t.v;
+  const T* u = t.u;
+  const T* ahead = t.ahead;
+  for (std::int64_t term = 0; term < t.terms; ++term, v += t.v_term, u += V * L, ahead += t.ahead_step) {
+    Vec<T> columns[V];
+#pragma GCC unroll 4
+    for (int j = 0; j < V; ++j) {
+      columns[j] = load(u + j * L);
+      __builtin_prefetch(ahead + j * L, 0, 2);
+    }
+#pragma GCC unroll 24
+    for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < V; ++j) sum[i][j] += v[i] * columns[j];
+  }
+  T* m = t.m;
+#pragma GCC unroll 24
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < V; ++j, m += L) {
+      Vec<T> value = sum[i][j];
+      if (t.add) value += load(m);
+      if (t.bias) value += load(t.bias + j * L);
+      if (t.relu) value = positive_part<T>(value);
+      store(m, value);
+    }
+}
+
+template <class T, int R, int V>
+void add_products(Kernels<T>& table) {
+  if constexpr (R <= tallest<V>()) {
+    table.product[R][V] = product<T, R, V>;
+    add_products<T, R + 1, V>(table);
+  }
+}
+
+template <class T>
+void pack_panel(const PanelPacking<T>& p) {
+  struct Run {
+    std::int64_t from, to, count;
+  } runs[kMostRows];
+  int run_count = 0;
+  for (std::int64_t i = 0; i < p.rows;) {
+    const std::int64_t row = (p.first + i) / p.columns, column = (p.first + i) % p.columns;
+    const std::int64_t count = p.columns - column < p.rows - i ? p.columns - column : p.rows - i;
+    runs[run_count++] = {row * p.pitch + column, i, count};
+    i += count;
+  }
+  T* packed = p.packed;
+  for (std::int64_t c = 0; c < p.channels; ++c)
+    for (std::int64_t t = 0; t < p.taps; ++t, packed += p.rows) {
+      const T* x = p.x + c * p.channel_stride + p.tap_offset[t];
+      for (int r = 0; r < run_count; ++r) {
+        const T* from = x + runs[r].from;
+        T* const to = packed + runs[r].to;
+        for_vectors<T>(runs[r].count,
+                       [&](std::int64_t i, std::int64_t n) { store_upto(to + i, load_upto(from + i, n), n); });
+      }
+    }
 }
 
 template <class T>

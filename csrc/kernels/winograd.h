@@ -5,7 +5,6 @@
 #pragma once
 
 #include "kernels.h"
-#include "tile.h"
 #include "vec.h"
 
 namespace convnet {
@@ -93,41 +92,6 @@ inline void winograd_input(const WinogradInput<float>& t) {
       else
         winograd_input_run<false>(t, run, x, v);
     }
-}
-
-// The micro-kernel of tile.h, with a's terms apart and the transformed weights, which no cache holds, fetched ahead.
-template <int R, int V>
-void winograd_product(const WinogradProduct<float>& t) {
-  constexpr int L = kLanes<float>;
-  Vec<float> sum[R][V] = {};
-  const float* v = t.v;
-  const float* u = t.u;
-  const float* ahead = t.ahead;
-  for (std::int64_t c = 0; c < t.channels; ++c, v += t.v_channel, u += V * L, ahead += t.ahead_step) {
-    Vec<float> columns[V];
-#pragma GCC unroll 4
-    for (int j = 0; j < V; ++j) {
-      columns[j] = load(u + j * L);
-      __builtin_prefetch(ahead + j * L, 0, 2);
-    }
-#pragma GCC unroll 24
-    for (int i = 0; i < R; ++i)
-#pragma GCC unroll 4
-      for (int j = 0; j < V; ++j) sum[i][j] += v[i] * columns[j];
-  }
-  float* m = t.m;
-#pragma GCC unroll 24
-  for (int i = 0; i < R; ++i)
-#pragma GCC unroll 4
-    for (int j = 0; j < V; ++j, m += L) store(m, t.add ? sum[i][j] + load(m) : sum[i][j]);
-}
-
-template <int R, int V>
-void add_winograd_products(Kernels<float>& table) {
-  if constexpr (R <= tallest<V>()) {
-    table.winograd_product[R][V] = winograd_product<R, V>;
-    add_winograd_products<R + 1, V>(table);
-  }
 }
 
 // Lanes are channels up to the finished 4x4 outputs; as many tiles as fill a vector of columns are then transposed.

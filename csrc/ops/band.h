@@ -90,24 +90,30 @@ template <class T>
 void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::int64_t row0, std::int64_t column0,
                T* out) {
   const Kernels<T>& kernel = kernels<T>();
-  for (std::int64_t c = 0; c < p.c; ++c) {
-    T* plane = out + c * band.channel_stride;
-    for (const Phase& phase : band.phases) {
-      const std::int64_t row_start = (band.first_row + row0) * p.step_h + phase.row;
-      const std::int64_t column_start = (band.first_column + column0) * p.step_w + phase.column;
-      const Real rows(row_start, p.step_h, p.in_h, band.rows), columns(column_start, p.step_w, p.in_w, band.columns);
-      const T* from =
-          x + (c * p.in_h + row_start + rows.begin * p.step_h) * p.in_w + column_start + columns.begin * p.step_w;
-      std::fill_n(plane, rows.begin * band.pitch, T(0));
-      kernel.pad_rows({from, p.step_h * p.in_w, p.step_w, rows.end - rows.begin, columns.begin,
-                       columns.end - columns.begin, band.columns - columns.end, plane + rows.begin * band.pitch,
-                       band.pitch});
-      std::fill(plane + rows.end * band.pitch, plane + (band.rows - 1) * band.pitch + band.columns, T(0));
-      plane += band.rows * band.pitch;
+  const std::int64_t plane = band.rows * band.pitch;
+  for (std::size_t f = 0; f < band.phases.size(); ++f) {
+    const std::int64_t row_start = (band.first_row + row0) * p.step_h + band.phases[f].row;
+    const std::int64_t column_start = (band.first_column + column0) * p.step_w + band.phases[f].column;
+    const Real rows(row_start, p.step_h, p.in_h, band.rows), columns(column_start, p.step_w, p.in_w, band.columns);
+    PaddedRows<T> copy{};
+    copy.x = x + (row_start + rows.begin * p.step_h) * p.in_w + column_start + columns.begin * p.step_w;
+    copy.x_stride = p.step_h * p.in_w;
+    copy.step = p.step_w;
+    copy.rows = rows.end - rows.begin;
+    copy.left = columns.begin;
+    copy.columns = columns.end - columns.begin;
+    copy.right = band.columns - columns.end;
+    copy.y_stride = band.pitch;
+    const bool last = f + 1 == band.phases.size();
+    for (std::int64_t c = 0; c < p.c; ++c, copy.x += p.in_h * p.in_w) {
+      T* const to = out + c * band.channel_stride + std::int64_t(f) * plane;
+      std::fill(to, to + rows.begin * band.pitch, T(0));
+      copy.y = to + rows.begin * band.pitch;
+      kernel.pad_rows(copy);
+      // Lanes past the last position read on; what they find must be numbers, or subnormals would slow them down.
+      T* const end = last ? out + (c + 1) * band.channel_stride : to + (band.rows - 1) * band.pitch + band.columns;
+      std::fill(std::min(end, to + rows.end * band.pitch), end, T(0));
     }
-    // Lanes past the last position read on; what they find must be numbers, or subnormals would slow them down.
-    T* const end = out + (c + 1) * band.channel_stride;
-    std::fill(std::min(end, plane + band.columns - band.pitch), end, T(0));
   }
   std::fill_n(out + p.c * band.channel_stride, band.columns + kMostVectors * kernel.lanes, T(0));
 }

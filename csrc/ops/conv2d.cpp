@@ -28,6 +28,7 @@ template <class T>
 Algorithm choose(const Correlation& p) {
   if (depthwise_serves(p)) return Algorithm::depthwise;
   if (std::is_same_v<T, float> && winograd_serves(p) && winograd_pays(p)) return Algorithm::winograd;
+  if (gemm_pays<T>(p)) return Algorithm::gemm;
   return Algorithm::direct;
 }
 
@@ -45,6 +46,8 @@ std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked
       require(depthwise_serves(p),
               "conv2d: algorithm 'depthwise' needs one input channel and at most 4 output channels a group");
       return pack_depthwise(p, weights);
+    case Algorithm::gemm:
+      return pack_gemm(p, weights);
     default:
       return pack_direct(p, weights);
   }

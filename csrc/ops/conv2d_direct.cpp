@@ -21,7 +21,6 @@ struct Blocking {
   int vectors;
   std::int64_t panels;
   std::int64_t block_h, block_w;
-  std::int64_t panel_runs;  // the panels are shared out in so many runs
 
   std::int64_t panel_begin(std::int64_t panel, std::int64_t k) const { return k * panel / panels; }
 };
@@ -94,7 +93,6 @@ Blocking choose_blocking(const Correlation& p) {
   const auto blocks = [&] { return p.images * p.groups * ceil_div(p.out_h, b.block_h) * ceil_div(p.out_w, b.block_w); };
   while (blocks() < 8 && b.block_h * b.block_w >= 12 * tile && halve()) {
   }
-  b.panel_runs = std::min(b.panels, ceil_div(4, std::max<std::int64_t>(blocks(), 1)));
   return b;
 }
 
@@ -119,53 +117,44 @@ void pack_weights(const Correlation& p, const Blocking& blocking, const Weights<
 template <class T>
 struct Cut {
   std::int64_t blocks_h, blocks_w, blocks;
+  std::int64_t runs;  // of a block's panels: too few blocks are shared out by them
   BandLayout layout;
   std::int64_t band_size;
-  bool shared;  // several units read one block's band
 
   Cut(const Correlation& p, const Blocking& blocking)
       : blocks_h(ceil_div(p.out_h, blocking.block_h)),
         blocks_w(ceil_div(p.out_w, blocking.block_w)),
         blocks(blocks_h * blocks_w * p.images * p.groups),
         layout(p, blocking.block_h, blocking.block_w, blocks_w == 1),
-        band_size(layout.template size<T>(p.c)),
-        shared(blocking.panel_runs > 1) {}
+        band_size(layout.template size<T>(p.c)) {
+    const int threads = threads_for(blocks * blocking.panels, p.macs());
+    runs = threads == 1 ? 1
+                        : std::clamp<std::int64_t>(2 * threads / std::max<std::int64_t>(blocks, 1), 1, blocking.panels);
+  }
 
   std::int64_t sums_size() const { return kMostRows * kMostVectors * kernels<T>().lanes; }
-  // Of a thread
-  std::int64_t workspace_size() const { return sums_size() + (shared ? 0 : band_size); }
+  std::int64_t workspace_size() const { return sums_size() + band_size; }  // of a thread
 };
 
 template <class T>
 void correlate(const Correlation& p, const Blocking& blocking, const T* x, const T* packed, const T* bias, bool relu,
                T* y) {
   const Cut<T> cut(p, blocking);
-  const std::int64_t runs = blocking.panel_runs;
-  struct Block {
-    std::int64_t row0, column0, plane;  // plane: of images and groups
-  };
-  const auto block_at = [&](std::int64_t block) {
-    return Block{block / cut.blocks_w % cut.blocks_h * blocking.block_h, block % cut.blocks_w * blocking.block_w,
-                 block / (cut.blocks_w * cut.blocks_h)};
-  };
-  const auto fill = [&](const Block& block, T* band) {
-    fill_band(p, cut.layout, x + block.plane * p.c * p.in_h * p.in_w, block.row0, block.column0, band);
-  };
-  // Where several units share a block, its band is filled for all of them first.
-  const Scratch<T> shared_bands(std::size_t(cut.shared ? cut.blocks * cut.band_size : 0));
-  if (cut.shared)
-    parallel_for(cut.blocks, double(cut.blocks * cut.band_size),
-                 [&](std::int64_t block) { fill(block_at(block), shared_bands.data() + block * cut.band_size); });
-  parallel_for(cut.blocks * runs, p.macs(), [&](std::int64_t unit) {
-    const Block block = block_at(unit / runs);
-    const std::int64_t run = unit % runs, group = block.plane % p.groups, image = block.plane / p.groups;
-    const std::int64_t block_h = std::min(blocking.block_h, p.out_h - block.row0);
-    const std::int64_t block_w = std::min(blocking.block_w, p.out_w - block.column0);
+  const std::uint64_t call = new_call();
+  parallel_for(cut.blocks * cut.runs, p.macs(), [&](std::int64_t unit) {
+    const std::int64_t run = unit % cut.runs, block = unit / cut.runs;
+    const std::int64_t row0 = block / cut.blocks_w % cut.blocks_h * blocking.block_h;
+    const std::int64_t column0 = block % cut.blocks_w * blocking.block_w;
+    const std::int64_t plane = block / (cut.blocks_w * cut.blocks_h);  // of images and groups
+    const std::int64_t group = plane % p.groups, image = plane / p.groups;
+    const std::int64_t block_h = std::min(blocking.block_h, p.out_h - row0);
+    const std::int64_t block_w = std::min(blocking.block_w, p.out_w - column0);
     T* const tile_sums = thread_workspace<T>(std::size_t(cut.workspace_size()));
-    T* const band = cut.shared ? shared_bands.data() + unit / runs * cut.band_size : tile_sums + cut.sums_size();
-    if (!cut.shared) fill(block, band);
-    T* const to = y + image * p.y_image + block.row0 * p.y_row + block.column0 * p.y_column;
-    for (std::int64_t panel = blocking.panels * run / runs; panel < blocking.panels * (run + 1) / runs; ++panel) {
+    T* const band = tile_sums + cut.sums_size();
+    if (!workspace_holds(call, block)) fill_band(p, cut.layout, x + plane * p.c * p.in_h * p.in_w, row0, column0, band);
+    T* const to = y + image * p.y_image + row0 * p.y_row + column0 * p.y_column;
+    for (std::int64_t panel = blocking.panels * run / cut.runs; panel < blocking.panels * (run + 1) / cut.runs;
+         ++panel) {
       const std::int64_t begin = blocking.panel_begin(panel, p.k), rows = blocking.panel_begin(panel + 1, p.k) - begin;
       const std::int64_t k = group * p.k + begin;
       run_panel(p, blocking, cut.layout, band, packed + k * p.reduction(), rows, bias ? bias + k : nullptr, relu,
@@ -186,8 +175,7 @@ class Direct final : public PackedCorrelation<T> {
   }
   Explanation explain() const override {
     const Cut<T> cut(problem_, blocking_);
-    const std::int64_t threads = threads_for(cut.blocks * blocking_.panel_runs, problem_.macs());
-    const std::int64_t workspace = threads * cut.workspace_size() + (cut.shared ? cut.blocks * cut.band_size : 0);
+    const std::int64_t workspace = threads_for(cut.blocks * cut.runs, problem_.macs()) * cut.workspace_size();
     return {"direct", ceil_div(problem_.k, blocking_.panels), blocking_.vectors * kernels<T>().lanes,
             std::int64_t(packed_size(problem_) * sizeof(T)), workspace * std::int64_t(sizeof(T))};
   }

@@ -40,13 +40,13 @@ std::vector<Tap> grid_of(const Correlation& p) {
 struct Blocking {
   std::int64_t tiles_h, tiles_w, tiles;
   std::int64_t blocks;
-  bool together;  // too few blocks: the threads share one at a time
+  std::int64_t chunk_runs;  // of a block's chunks: too few blocks are shared out by them
 
   std::int64_t begin(std::int64_t block) const { return tiles * block / blocks; }
   std::int64_t most_tiles() const { return ceil_div(tiles, blocks); }
 };
 
-Blocking choose_blocking(const Correlation& p, int threads) {
+Blocking choose_blocking(const Correlation& p, std::int64_t chunks, int threads) {
   Blocking b{};
   b.tiles_h = ceil_div(p.out_h, kOutputs);
   b.tiles_w = ceil_div(p.out_w, kOutputs);
@@ -61,7 +61,7 @@ Blocking choose_blocking(const Correlation& p, int threads) {
     else if (down > 0)
       b.blocks = down;
   }
-  b.together = b.blocks * p.groups < threads;
+  b.chunk_runs = b.blocks * p.groups >= threads ? 1 : std::min<std::int64_t>(chunks, 2 * threads);
   return b;
 }
 
@@ -79,40 +79,28 @@ class Winograd final : public PackedCorrelation<float> {
 
   void run(const float* x, const float* bias, bool relu, float* y) const override {
     const double work = this->work();
-    const Blocking blocking = choose_blocking(problem_, work == 0 ? 1 : num_threads());
+    const Blocking blocking = choose_blocking(problem_, chunks_, work == 0 ? 1 : num_threads());
     const Call call{x, bias, relu, y, blocking, v_point(blocking), m_point(blocking)};
     const std::int64_t v_size = this->v_size(blocking), m_size = this->m_size(blocking);
-    if (!blocking.together) {
-      parallel_for(problem_.groups * blocking.blocks, work, [&](std::int64_t unit) {
-        const std::int64_t group = unit / blocking.blocks, block = unit % blocking.blocks;
-        float* const v = thread_workspace<float>(std::size_t(v_size + m_size));
-        const std::vector<WinogradRun> runs = runs_of(blocking, block);
-        transform_input(call, group, runs, 0, problem_.c, v);
-        for (std::int64_t chunk = 0; chunk < chunks_; ++chunk) multiply_chunk(call, group, runs, chunk, v, v + v_size);
-      });
-      return;
-    }
-    const Scratch<float> v{std::size_t(v_size)};
-    const std::int64_t channels = ceil_div(problem_.c, 16);  // of a unit
-    for (std::int64_t group = 0; group < problem_.groups; ++group)
-      for (std::int64_t block = 0; block < blocking.blocks; ++block) {
-        const std::vector<WinogradRun> runs = runs_of(blocking, block);
-        parallel_for(ceil_div(problem_.c, channels), work, [&](std::int64_t unit) {
-          transform_input(call, group, runs, unit * channels, std::min(problem_.c, (unit + 1) * channels), v.data());
-        });
-        parallel_for(chunks_, work, [&](std::int64_t chunk) {
-          multiply_chunk(call, group, runs, chunk, v.data(), thread_workspace<float>(std::size_t(m_size)));
-        });
-      }
+    const std::uint64_t number = new_call();
+    parallel_for(problem_.groups * blocking.blocks * blocking.chunk_runs, work, [&](std::int64_t unit) {
+      const std::int64_t run = unit % blocking.chunk_runs, block = unit / blocking.chunk_runs % blocking.blocks,
+                         group = unit / blocking.chunk_runs / blocking.blocks;
+      float* const v = thread_workspace<float>(std::size_t(v_size + m_size));
+      const std::vector<WinogradRun> runs = runs_of(blocking, block);
+      if (!workspace_holds(number, unit / blocking.chunk_runs)) transform_input(call, group, runs, v);
+      for (std::int64_t chunk = chunks_ * run / blocking.chunk_runs; chunk < chunks_ * (run + 1) / blocking.chunk_runs;
+           ++chunk)
+        multiply_chunk(call, group, runs, chunk, v, v + v_size);
+    });
   }
 
   Explanation explain() const override {
     const double work = this->work();
-    const Blocking blocking = choose_blocking(problem_, work == 0 ? 1 : num_threads());
+    const Blocking blocking = choose_blocking(problem_, chunks_, work == 0 ? 1 : num_threads());
     const std::int64_t v = v_size(blocking), m = m_size(blocking), tiles = blocking.most_tiles();
     const std::int64_t vectors = ceil_div(vectors_, chunks_);
-    const std::int64_t workspace = blocking.together ? v + threads_for(chunks_, work) * m
-                                                     : threads_for(problem_.groups * blocking.blocks, work) * (v + m);
+    const std::int64_t workspace = threads_for(problem_.groups * blocking.blocks * blocking.chunk_runs, work) * (v + m);
     return {"winograd", ceil_div(tiles, ceil_div(tiles, kernels<float>().most_rows[vectors])), vectors * lanes_,
             std::int64_t(packed_size() * sizeof(float)), workspace * std::int64_t(sizeof(float))};
   }
@@ -194,13 +182,10 @@ class Winograd final : public PackedCorrelation<float> {
     return runs;
   }
 
-  void transform_input(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, std::int64_t c_begin,
-                       std::int64_t c_end, float* v) const {
+  void transform_input(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, float* v) const {
     const Correlation& p = problem_;
-    const std::int64_t tiles = runs.back().tile + runs.back().tiles;
-    kernels<float>().winograd_input({call.x + (group * p.c + c_begin) * p.in_h * p.in_w, c_end - c_begin,
-                                     p.in_h * p.in_w, p.in_w, runs.data(), std::int64_t(runs.size()),
-                                     v + c_begin * tiles, call.v_point, tiles});
+    kernels<float>().winograd_input({call.x + group * p.c * p.in_h * p.in_w, p.c, p.in_h * p.in_w, p.in_w, runs.data(),
+                                     std::int64_t(runs.size()), v, call.v_point, runs.back().tile + runs.back().tiles});
   }
 
   void multiply_chunk(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, std::int64_t chunk,
@@ -216,9 +201,9 @@ class Winograd final : public PackedCorrelation<float> {
         const std::int64_t channels = std::min(kTermsInRegisters, p.c - c);
         for (std::int64_t panel = 0; panel < panels; ++panel) {
           const std::int64_t first = tiles * panel / panels, rows = tiles * (panel + 1) / panels - first;
-          kernel.winograd_product[rows][vectors]({v + point * call.v_point + c * tiles + first, tiles, u, channels,
-                                                  m + point * call.m_point + first * width, c > 0,
-                                                  u + channels * width * (panels + panel) / panels, width / panels});
+          kernel.product[rows][vectors]({v + point * call.v_point + c * tiles + first, tiles, u, channels,
+                                         m + point * call.m_point + first * width, c > 0, nullptr, false,
+                                         u + channels * width * (panels + panel) / panels, width / panels});
         }
         u += channels * width;
       }

@@ -67,6 +67,11 @@ class PackedCorrelation {
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_direct(const Correlation& problem, const Weights<T>& weights);
 
+template <class T>
+bool gemm_pays(const Correlation& problem);  // whether it beats direct, from one image's geometry
+template <class T>
+std::unique_ptr<PackedCorrelation<T>> pack_gemm(const Correlation& problem, const Weights<T>& weights);
+
 // Winograd's F(4x4, 3x3): float32, nine unit-spaced taps, unit step.
 bool winograd_serves(const Correlation& problem);
 bool winograd_pays(const Correlation& problem);  // where it serves: whether it beats direct, from one image's geometry

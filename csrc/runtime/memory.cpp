@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
@@ -95,6 +96,20 @@ void release_block(void* block) noexcept {
     }
   }
   std::free(base);
+}
+
+std::uint64_t new_call() {
+  static std::atomic<std::uint64_t> calls{0};
+  return ++calls;
+}
+
+bool workspace_holds(std::uint64_t call, std::int64_t thing) {
+  thread_local std::uint64_t held_call = 0;
+  thread_local std::int64_t held_thing = 0;
+  const bool holds = held_call == call && held_thing == thing;
+  held_call = call;
+  held_thing = thing;
+  return holds;
 }
 
 void* thread_workspace_bytes(std::size_t bytes) {

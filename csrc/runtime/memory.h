@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace convnet {
 
@@ -32,5 +33,11 @@ template <class T>
 T* thread_workspace(std::size_t count) {
   return static_cast<T*>(thread_workspace_bytes(count * sizeof(T)));
 }
+
+// What a thread prepares in its workspace for one unit of work serves its next units too. A call takes a number of its
+// own, and workspace_holds tells whether the calling thread's last answer was for the same call and thing. Threads
+// prepare a thing twice rather than share it: fetching what another core has just written costs more.
+std::uint64_t new_call();
+bool workspace_holds(std::uint64_t call, std::int64_t thing);
 
 }  // namespace convnet
