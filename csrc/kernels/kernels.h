@@ -95,13 +95,11 @@ struct WinogradOutput {
   std::int64_t y_plane, y_row;
 };
 
-// u[point][lane] from the nine weights of `count` output channels, the other lanes zero.
+// u[point][lane] from the nine weights of a vector of output channels, weights[source[i]·lanes + lane], row by row.
 template <class T>
 struct WinogradWeights {
   const T* weights;
-  std::int64_t k_stride;
-  const std::int64_t* source;  // of the nine, row by row
-  std::int64_t count;
+  const std::int64_t* source;
   T* u;
   std::int64_t u_point;
 };

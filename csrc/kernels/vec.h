@@ -173,6 +173,12 @@ inline Vec<T> odds(Vec<T> a, Vec<T> b) {
   return every_second<1>(a, b, Lanes<T>{});
 }
 
+// The lanes of a vector of half the width, then those of another.
+template <class T, class Half, int... Lane>
+inline Vec<T> joined(Half low, Half high, LaneList<Lane...>) {
+  return __builtin_shufflevector(low, high, Lane...);
+}
+
 // Each lane twice, from lane First on.
 template <int First, class V, int... Lane>
 inline V doubled(V v, LaneList<Lane...>) {

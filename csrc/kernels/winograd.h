@@ -168,30 +168,32 @@ inline void winograd_weight_points(const Vec<double>* g, Vec<double>* u) {
 inline void winograd_weights(const WinogradWeights<float>& t) {
   constexpr int L = kLanes<double>;
   typedef float Half __attribute__((vector_size(kVectorBytes / 2)));
-  for (int half = 0; half < 2; ++half) {
-    alignas(64) double lanes[9][L] = {};
-    for (int k = 0; k < L && half * L + k < t.count; ++k) {
-      const float* from = t.weights + (half * L + k) * t.k_stride;
-#pragma GCC unroll 9
-      for (int i = 0; i < 9; ++i) lanes[i][k] = double(from[t.source[i]]);
-    }
-    Vec<double> down[3][6];
+  Vec<double> down[2][3][6];  // of either half of the lanes
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half)
 #pragma GCC unroll 3
     for (int j = 0; j < 3; ++j) {
-      const Vec<double> column[3] = {load(lanes[j]), load(lanes[3 + j]), load(lanes[6 + j])};
-      winograd_weight_points(column, down[j]);
-    }
-    float* u = t.u + half * L;
-#pragma GCC unroll 6
-    for (int i = 0; i < 6; ++i) {
-      const Vec<double> row[3] = {down[0][i], down[1][i], down[2][i]};
-      Vec<double> points[6];
-      winograd_weight_points(row, points);
-#pragma GCC unroll 6
-      for (int j = 0; j < 6; ++j, u += t.u_point) {
-        const Half rounded = __builtin_convertvector(points[j], Half);
-        __builtin_memcpy(u, &rounded, sizeof rounded);
+      Vec<double> column[3];
+#pragma GCC unroll 3
+      for (int i = 0; i < 3; ++i) {
+        Half lanes;
+        __builtin_memcpy(&lanes, t.weights + t.source[3 * i + j] * 2 * L + half * L, sizeof lanes);
+        column[i] = __builtin_convertvector(lanes, Vec<double>);
       }
+      winograd_weight_points(column, down[half][j]);
+    }
+  float* u = t.u;
+  for (int i = 0; i < 6; ++i) {
+    Vec<double> points[2][6];
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      const Vec<double> row[3] = {down[half][0][i], down[half][1][i], down[half][2][i]};
+      winograd_weight_points(row, points[half]);
+    }
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j, u += t.u_point) {
+      const Half low = __builtin_convertvector(points[0][j], Half), high = __builtin_convertvector(points[1][j], Half);
+      store(u, joined<float>(low, high, Lanes<float>{}));
     }
   }
 }

@@ -137,21 +137,38 @@ class Winograd final : public PackedCorrelation<float> {
   }
 
   void pack_weights(const Weights<float>& weights) {
+    constexpr std::int64_t channels_a_step = 16;
     std::int64_t source[9];
     for (std::size_t i = 0; i < 9; ++i) source[i] = grid_[i].source;
-    parallel_for(
-        problem_.groups * chunks_, double(problem_.groups * problem_.k * problem_.c * 100), [&](std::int64_t unit) {
-          const std::int64_t group = unit / chunks_, chunk = unit % chunks_;
-          const std::int64_t begin = chunk_begin(chunk), end = chunk_begin(chunk + 1), width = (end - begin) * lanes_;
-          float* const out = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
-          for (std::int64_t vector = begin; vector < end; ++vector)
-            for (std::int64_t c = 0; c < problem_.c; ++c)
-              kernels<float>().winograd_weights(
-                  {weights.data + group * weights.group_stride + vector * lanes_ * weights.k_stride +
-                       c * weights.c_stride,
-                   weights.k_stride, source, std::min<std::int64_t>(lanes_, problem_.k - vector * lanes_),
-                   out + c * width + (vector - begin) * lanes_, problem_.c * width + lanes_});
-        });
+    const Kernels<float>& kernel = kernels<float>();
+    const double work = double(problem_.groups * problem_.k * problem_.c * 100);
+    parallel_for(problem_.groups * chunks_, work, [&](std::int64_t unit) {
+      const std::int64_t group = unit / chunks_, chunk = unit % chunks_;
+      const std::int64_t begin = chunk_begin(chunk), vectors = chunk_begin(chunk + 1) - begin, width = vectors * lanes_;
+      const float* const from = weights.data + group * weights.group_stride + begin * lanes_ * weights.k_stride;
+      float* const out = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
+      // Nine weights of each channel of a step, output channels in lanes; zero past the last one
+      const std::int64_t vector_size = channels_a_step * 9 * lanes_;
+      float* const nine = thread_workspace<float>(std::size_t(vectors * vector_size));
+      std::fill_n(nine, vectors * vector_size, 0.0f);
+      for (std::int64_t c0 = 0; c0 < problem_.c; c0 += channels_a_step) {
+        const std::int64_t channels = std::min(channels_a_step, problem_.c - c0);
+        for (std::int64_t v = 0; v < vectors; ++v) {
+          const std::int64_t count = std::min(lanes_, problem_.k - (begin + v) * lanes_);
+          const float* step = from + v * lanes_ * weights.k_stride + c0 * weights.c_stride;
+          if (weights.c_stride == 9)
+            kernel.transpose(step, weights.k_stride, count, channels * 9, nine + v * vector_size, lanes_);
+          else
+            for (std::int64_t c = 0; c < channels; ++c)
+              kernel.transpose(step + c * weights.c_stride, weights.k_stride, count, 9,
+                               nine + v * vector_size + c * 9 * lanes_, lanes_);
+        }
+        for (std::int64_t c = 0; c < channels; ++c)
+          for (std::int64_t v = 0; v < vectors; ++v)
+            kernel.winograd_weights({nine + v * vector_size + c * 9 * lanes_, source,
+                                     out + (c0 + c) * width + v * lanes_, problem_.c * width + lanes_});
+      }
+    });
   }
 
   // Cuts a block into runs; the offsets in x and y are from the group's first plane of the first image.
