@@ -12,7 +12,8 @@
 namespace convnet {
 namespace {
 
-constexpr std::int64_t kBandBytes = 640 << 10;   // of the second-level cache, for the input of one block
+// Of the second-level cache, for the input of one block. Less where blocks lose nothing at their edges.
+constexpr std::int64_t kBandBytes = 640 << 10, kOneTapBandBytes = 256 << 10;
 constexpr std::int64_t kTermsInRegisters = 512;  // summed before they meet the earlier ones: bounds the rounding error
 
 // How the work is cut: panels of `rows` output channels, tiles of `vectors` vectors of positions, blocks of
@@ -88,7 +89,8 @@ Blocking choose_blocking(const Correlation& p) {
       return false;
     return true;
   };
-  while (bytes() > kBandBytes && halve()) {
+  const std::int64_t most_bytes = p.taps.size() == 1 ? kOneTapBandBytes : kBandBytes;
+  while (bytes() > most_bytes && halve()) {
   }
   const auto blocks = [&] { return p.images * p.groups * ceil_div(p.out_h, b.block_h) * ceil_div(p.out_w, b.block_w); };
   while (blocks() < 8 && b.block_h * b.block_w >= 12 * tile && halve()) {
