@@ -15,11 +15,6 @@ void tile(const Tile<T>& t) {
   const T* channel = t.b;
   const std::int64_t taps = t.taps;
   const std::int64_t* const tap_offset = t.tap_offset;
-  // The outputs' lines are asked for now, so that no store waits for them in the end.
-#pragma GCC unroll 24
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) __builtin_prefetch(t.c + r * t.c_stride + v * L, 1);
   for (std::int64_t p = 0; p < t.channels; ++p, channel += t.channel_stride) {
 #pragma GCC unroll 2
     for (std::int64_t k = 0; k < taps; ++k, a += R) {
@@ -34,16 +29,28 @@ void tile(const Tile<T>& t) {
     }
   }
   T* c = t.c;
+  if (t.add) {
+#pragma GCC unroll 24
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[r][v] += load(c + r * t.c_stride + v * L);
+  }
+  if (t.bias) {
+#pragma GCC unroll 24
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[r][v] += t.bias[r];
+  }
+  if (t.relu) {
+#pragma GCC unroll 24
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[r][v] = positive_part<T>(sum[r][v]);
+  }
 #pragma GCC unroll 24
   for (int r = 0; r < R; ++r, c += t.c_stride)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) {
-      Vec<T> value = sum[r][v];
-      if (t.add) value += load(c + v * L);
-      if (t.bias) value += t.bias[r];
-      if (t.relu) value = positive_part<T>(value);
-      store(c + v * L, value);
-    }
+    for (int v = 0; v < V; ++v) store(c + v * L, sum[r][v]);
 }
 
 // The tallest tile of V vectors whose sums, columns and one broadcast fit into the registers.
