@@ -13,7 +13,14 @@ import pytest
 import convnet
 
 TESTS = Path(__file__).parent
-SUITES = ("test_conv2d.py", "test_pool2d.py", "test_gemm.py", "test_activations.py", "test_softmax.py")
+SUITES = (
+    "test_conv2d.py",
+    "test_pool2d.py",
+    "test_gemm.py",
+    "test_activations.py",
+    "test_softmax.py",
+    "test_optim.py",
+)
 ORDER = ("baseline", "avx2", "avx512")
 
 INFO = convnet.build_info()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import ItemsView, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -201,5 +201,20 @@ class _Joined(MutableMapping[str, Array]):
     def __len__(self) -> int:
         return sum(len(getattr(layer, self._which)) for layer in self._layers)
 
+    def items(self) -> ItemsView[str, Array]:
+        return _JoinedItems(self)
+
     def __repr__(self) -> str:
         return repr(dict(self))
+
+
+class _JoinedItems(ItemsView[str, Array]):
+    # Layer by layer, without finding each name again: an optimizer asks at every step.
+    def __init__(self, joined: _Joined) -> None:
+        super().__init__(joined)
+        self._joined = joined
+
+    def __iter__(self) -> Iterator[tuple[str, Array]]:
+        for position, layer in enumerate(self._joined._layers):
+            for name, array in getattr(layer, self._joined._which).items():
+                yield f"{position}.{name}", array
