@@ -101,6 +101,11 @@ class Optimizer(ABC):
             for name, array in arrays.items():
                 self._slots[slot][name][...] = array
 
+    def resumed_hyper_parameters(self, steps: int) -> dict[str, Any]:
+        """The hyper-parameters as they would stand after so many steps: a schedule sets lr."""
+        now = {name: getattr(self, name) for name in self._hyper_parameters}
+        return now if self._schedule is None or not steps else {**now, "lr": self._schedule(steps - 1)}
+
     @staticmethod
     def _layout(state: Mapping[str, Any]) -> dict[str, Any]:
         # What must agree for one state to replace another.

@@ -71,6 +71,9 @@ class Sequential(Layer):
     def activations(self, input_shape: Shape) -> int:
         return sum(layer.activations(shape) for layer, shape in self._inputs(input_shape))
 
+    def generators(self) -> list[np.random.Generator]:
+        return [generator for layer in self.layers for generator in layer.generators()]
+
     def summary(self, input_shape: Sequence[int]) -> Summary:
         """Shapes and costs, layer by layer; print it for a table.
 
