@@ -19,7 +19,7 @@ from ..data import Dataset
 from ..data.augment import Augment
 from ..data.dataset import Images, Labels
 from ..layers import Sequential
-from ..optim import SGD, Adam, Optimizer
+from ..optim import SGD, Adam, Optimizer, Schedule
 from ..training import Epoch, fit
 from .models import Model
 from .results import Key, Measurement, Training
@@ -49,8 +49,9 @@ class Recipe:
             return self.learning_rate
         return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
 
-    def make_optimizer(self, network: Sequential) -> Optimizer:
-        made: Optimizer = {"Adam": Adam, "SGD": SGD}[self.optimizer](network, lr=self.learning_rate)
+    def make_optimizer(self, network: Sequential, schedule: Schedule | None = None) -> Optimizer:
+        rate = self.learning_rate if schedule is None else schedule
+        made: Optimizer = {"Adam": Adam, "SGD": SGD}[self.optimizer](network, lr=rate)
         return made
 
 
