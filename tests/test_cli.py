@@ -1,6 +1,7 @@
 """The ``convnet`` command: what goes where, and with which exit status."""
 
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from PIL import Image
 
 import convnet
 from convnet import cli
+from convnet.optim import Adam
 from test_loaders import batch, serve_mnist, write_folder, write_idx
 
 
@@ -386,6 +388,41 @@ class TestTrainEvaluatePredict:
         assert cli.main(["train", "--data", "xo", "--model", "mlp", "--out", str(out)]) == 130
         assert capsys.readouterr().err == "convnet: interrupted; what was learned is saved\n"
         assert convnet.load(out).parameter_count() == 25_186
+
+    def test_an_interrupted_training_goes_on(self, tmp_path, capsys, monkeypatch):
+        """By the same command, to the weights of one that was never interrupted."""
+        out, again, run = (tmp_path / name for name in ("m.npz", "again.npz", "new/run"))
+        command = ["train", "--data", "xo", "--limit", "96", "--model", "cnn", "--epochs", "4", "--seed", "2"]
+        assert cli.main([*command, "--out", str(out)]) == 0
+        lines = capsys.readouterr().err.splitlines()
+        keep = [*command, "--checkpoint", str(run), "--out", str(again)]
+        steps = []
+
+        def step(optimizer, kept=Adam.step):
+            steps.append(optimizer)
+            kept(optimizer)
+            if len(steps) == 7:  # the first of the third epoch
+                os.kill(os.getpid(), signal.SIGINT)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Adam, "step", step)
+            assert cli.main(keep) == 130
+        told = capsys.readouterr().err.splitlines()
+        assert told == [
+            *lines[:2],
+            "convnet: interrupted; what was learned is saved, and the same command goes on",
+        ]
+        assert cli.main(keep) == 0
+        assert capsys.readouterr().err.splitlines() == lines
+        first, second = convnet.load(out), convnet.load(again)
+        for name, array in first.params.items():
+            np.testing.assert_array_equal(array, second.params[name])
+
+        assert cli.main([*keep, "--json"]) == 0  # finished: read, and not run again
+        assert json.loads(capsys.readouterr().out)["epochs"] == 4
+        for other, told in (("--seed", "another x"), ("--epochs", "another lr")):
+            assert cli.main([*keep, other, "7"]) == 1
+            assert told in capsys.readouterr().err
 
     def test_a_model_for_other_images(self, saved, capsys):
         assert cli.main(["evaluate", saved["file"], "--data", "digits8"]) == 1

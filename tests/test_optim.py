@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import convnet
 from convnet.layers import Dense, ReLU, Sequential
 from convnet.optim import SGD, Adam, AdamW, Optimizer, RMSprop, clip_gradients, cosine_decay, step_decay
 
@@ -66,7 +67,7 @@ def by_formula(name: str, param: np.ndarray, grads: list[np.ndarray]) -> np.ndar
 
 
 @every_optimizer
-def test_steps_follow_the_formula_in_place(name: str) -> None:
+def test_steps_follow_the_formula_in_place(name: str, backend: str) -> None:
     model = Arrays()
     arrays, start = dict(model.params), {k: p.copy() for k, p in model.params.items()}
     optimizer = OPTIMIZERS[name](model)
@@ -85,7 +86,7 @@ def test_steps_follow_the_formula_in_place(name: str) -> None:
 
 
 @every_optimizer
-def test_agrees_with_torch(name: str) -> None:
+def test_agrees_with_torch(name: str, backend: str) -> None:
     torch = pytest.importorskip("torch")
     make = {
         "SGD": lambda p: torch.optim.SGD(p, 0.1),
@@ -186,6 +187,156 @@ def test_a_single_layer_is_a_model(name: str) -> None:
     layer.backward(layer.forward(np.ones((1, 3))))
     optimizer.step()
     assert not np.array_equal(layer.params["weight"], before)
+
+
+# --- the compiled steps
+
+
+class One:
+    """A model of one array, which may be strange."""
+
+    def __init__(self, param: np.ndarray, grad: np.ndarray) -> None:
+        self.params = {"a": param}
+        self.grads = {"a": grad}
+
+
+def after(name: str, backend: str, param: np.ndarray, grads: list[np.ndarray]) -> list[np.ndarray]:
+    """The parameter and what is kept beside it after steps on copies that lie as the originals do."""
+    model = One(param.copy("K"), grads[0])
+    optimizer = OPTIMIZERS[name](model)
+    with convnet.backend(backend):
+        for grad in grads:
+            model.grads["a"] = grad
+            optimizer.step()
+    return [model.params["a"], *(slots["a"] for slots in optimizer.state_dict()["slots"].values())]
+
+
+def drawn(shape: Any, dtype: Any, count: int = 4) -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    return [rng.standard_normal(shape).astype(dtype) for _ in range(count)]
+
+
+# Sizes about whole vectors of every instruction set, and about the blocks that threads share.
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 7, 8, 15, 16, 17, 33, 32767, 32768, 32769, 100_003])
+@every_optimizer
+def test_compiled_steps_are_the_formula_to_rounding(name: str, size: int, dtype: np.dtype) -> None:
+    rng = np.random.default_rng(2)
+    # Gradients of one sign an element, away from zero: a sum that cancels would show its terms' rounding.
+    sign = np.where(rng.random(size) < 0.5, -1, 1)
+    param, *grads = (np.asarray(sign * rng.uniform(0.5, 1.5, size), dtype) for _ in range(5))
+    unit = np.finfo(dtype).eps
+    for ours, formula in zip(
+        after(name, "native", param, grads), after(name, "im2col", param, grads), strict=True
+    ):
+        assert ours.dtype == dtype
+        np.testing.assert_allclose(ours, formula, rtol=16 * unit, atol=8 * unit)
+
+
+@every_optimizer
+def test_compiled_steps_have_the_same_bits_on_any_number_of_threads(name: str, dtype: np.dtype) -> None:
+    param, *grads = drawn(200_001, dtype)
+    threads = convnet.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2, 5):
+            convnet.set_num_threads(count)
+            found.append(after(name, "native", param, grads))
+    finally:
+        convnet.set_num_threads(threads)
+    for others in found[1:]:
+        for first, other in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(first, other)
+
+
+@every_optimizer
+def test_compiled_steps_pass_on_what_is_not_finite(name: str, dtype: np.dtype) -> None:
+    param, *grads = drawn(40, dtype)
+    grads[1][[3, 17, 39]] = np.nan, np.inf, -np.inf
+    with np.errstate(invalid="ignore"):
+        formula = after(name, "im2col", param, grads)
+    for ours, expected in zip(after(name, "native", param, grads), formula, strict=True):
+        np.testing.assert_array_equal(np.isnan(ours), np.isnan(expected))
+        np.testing.assert_array_equal(np.isinf(ours), np.isinf(expected))
+
+
+@pytest.mark.parametrize("name", ["SGD-momentum", "SGD-nesterov", "Adam", "AdamW", "RMSprop-momentum"])
+def test_what_is_kept_ends_at_zero_and_not_among_the_subnormals(name: str, dtype: np.dtype) -> None:
+    """Without a gradient a running mean shrinks step by step."""
+    param = np.ones(37, dtype)
+    model = One(param, np.full_like(param, 1e-3))
+    optimizer = OPTIMIZERS[name](model)
+    optimizer.lr = 0.0
+    if hasattr(optimizer, "weight_decay"):
+        optimizer.weight_decay = 0.0
+    optimizer.step()
+    model.grads["a"] = np.zeros_like(param)
+    least = 4 * np.finfo(dtype).tiny
+    first = {"Adam": "m", "AdamW": "m"}.get(name, "velocity")
+    for _ in range(9000):
+        optimizer.step()
+        kept = optimizer._slots[first]["a"]
+        assert ((kept == 0) | (abs(kept) >= least)).all()
+        if not kept.any():
+            break
+    assert not kept.any()
+
+
+STRANGE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "transposed": lambda a: np.asfortranarray(a),
+    "strided": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "reversed": lambda a: a[::-1].copy()[::-1],
+    "big-endian": lambda a: a.astype(a.dtype.newbyteorder(">")),
+    "misaligned": lambda a: (
+        np.frombuffer(b"\0" + a.tobytes(), np.uint8).copy()[1:].view(a.dtype).reshape(a.shape)
+    ),
+    "float16": lambda a: a.astype(np.float16),
+}
+
+
+@pytest.mark.parametrize("which", ["param", "grad"])
+@pytest.mark.parametrize("how", STRANGE)
+@every_optimizer
+def test_strange_arrays_take_the_formula(name: str, how: str, which: str) -> None:
+    param, *grads = drawn((5, 6), np.float32)
+    if which == "param":
+        param = STRANGE[how](param)
+    else:
+        grads = [STRANGE[how](grad) for grad in grads]
+    found = []
+    for backend in ("native", "im2col"):
+        model = One(STRANGE[how](param) if which == "param" else param.copy(), grads[0])
+        optimizer = OPTIMIZERS[name](model)
+        held = model.params["a"]
+        with convnet.backend(backend):
+            for grad in grads:
+                model.grads["a"] = grad
+                optimizer.step()
+        assert model.params["a"] is held
+        found.append(held)
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_read_only_parameter_is_refused() -> None:
+    param, grad = drawn(5, np.float32, 2)
+    param.flags.writeable = False
+    before = param.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        Adam(One(param, grad)).step()
+    np.testing.assert_array_equal(param, before)
+
+
+def test_a_gradient_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="broadcast"):
+        SGD(One(np.zeros((2, 3)), np.zeros((3, 2))), 0.1).step()
+
+
+def test_items_of_a_network_are_those_of_its_keys() -> None:
+    network = Sequential(Dense(3, 2), Sequential(ReLU(), Dense(2, 2)))
+    assert [(key, network.params[key].shape) for key in network.params] == [
+        (key, array.shape) for key, array in network.params.items()
+    ]
+    assert dict(network.params.items()).keys() == {"0.weight", "0.bias", "1.1.weight", "1.1.bias"}
+    assert len(network.params.items()) == 4
 
 
 # --- schedules

@@ -416,6 +416,7 @@ PYBIND11_MODULE(_core, m) {
   bind_adaptive_pool2d(m);
   bind_conv_transpose2d(m);
   bind_normalization(m);
+  bind_optimizers(m);
   m.def("set_num_threads", &set_num_threads, py::arg("n"));
   m.def("get_num_threads", &num_threads);
   m.def("build_info", &build_info);

@@ -4,6 +4,7 @@
 #include "elementwise.h"
 #include "exponential.h"
 #include "kernels.h"
+#include "optimizers.h"
 #include "pool.h"
 #include "rows.h"
 #include "strip.h"
@@ -69,6 +70,9 @@ Kernels<T> make() {
   table.squared_distance = squared_distance<T>;
   table.normalize = normalize<T>;
   table.normalize_backward = normalize_backward<T>;
+  table.sgd_step = sgd_step<T>;
+  table.adam_step = adam_step<T>;
+  table.rmsprop_step = rmsprop_step<T>;
   if constexpr (sizeof(T) == 4) {
     table.winograd_input = winograd_input;
     table.winograd_output = winograd_output;

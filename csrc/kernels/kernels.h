@@ -219,6 +219,43 @@ struct Pool {
   const std::int64_t* tap_place;
 };
 
+// One step of an optimizer, in place. Below, g is grad, with weight_decay·param added where that is not 0; what is kept
+// from step to step is zero where it would come near the subnormals.
+
+// velocity = momentum·velocity + g; param -= rate·velocity, with nesterov rate·(g + momentum·velocity); without a
+// velocity rate·g.
+template <class T>
+struct SgdStep {
+  T* param;
+  const T* grad;
+  T* velocity;  // or null
+  T rate, momentum;
+  bool nesterov;
+  T weight_decay;
+};
+
+// m = beta1·m + rest1·grad; v = beta2·v + rest2·grad²; param = shrink·param - rate·m / (root_scale·√v + eps)
+template <class T>
+struct AdamStep {
+  T* param;
+  const T* grad;
+  T *m, *v;
+  T rate, shrink;
+  T beta1, rest1, beta2, rest2;
+  T root_scale, eps;
+};
+
+// v = rho·v + rest·g²; d = g / (√v + eps); velocity = momentum·velocity + d; param -= rate·velocity, or without one
+// rate·d.
+template <class T>
+struct RmspropStep {
+  T* param;
+  const T* grad;
+  T* v;
+  T* velocity;  // or null
+  T rate, rho, rest, eps, momentum, weight_decay;
+};
+
 template <class T>
 struct Kernels {
   int lanes;
@@ -269,6 +306,10 @@ struct Kernels {
   void (*normalize)(const T* x, T mean, T scale, T shift, std::int64_t count, T* y);  // (x - mean)·scale + shift
   // dy·scale + (x - mean)·slope + shift
   void (*normalize_backward)(const T* dy, T scale, const T* x, T mean, T slope, T shift, std::int64_t count, T* dx);
+
+  void (*sgd_step)(const SgdStep<T>&, std::int64_t count);
+  void (*adam_step)(const AdamStep<T>&, std::int64_t count);
+  void (*rmsprop_step)(const RmspropStep<T>&, std::int64_t count);
 
   // Null for double
   void (*winograd_input)(const WinogradInput<T>&);

@@ -278,6 +278,27 @@ inline Vec<T> in_register(Vec<T> v) {
   return v;
 }
 
+template <class T>
+inline Vec<T> square_root(Vec<T> v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    return _mm512_maskz_sqrt_ps(__mmask16(-1), v);  // the plain one makes GCC 12 warn of its own header
+  else
+    return _mm512_maskz_sqrt_pd(__mmask8(-1), v);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4)
+    return _mm256_sqrt_ps(v);
+  else
+    return _mm256_sqrt_pd(v);
+#else
+  T lanes[kLanes<T>];
+  store(lanes, v);
+  for (int i = 0; i < kLanes<T>; ++i)
+    lanes[i] = sizeof(T) == 4 ? T(__builtin_sqrtf(float(lanes[i]))) : T(__builtin_sqrt(lanes[i]));
+  return load(lanes);
+#endif
+}
+
 // Zero where v <= 0; NaN stays.
 template <class T>
 inline Vec<T> positive_part(Vec<T> v) {

@@ -5,18 +5,11 @@
 
 #include "../kernels/kernels.h"
 #include "../runtime/parallel.h"
+#include "blocks.h"
 #include "message.h"
 
 namespace convnet {
 namespace {
-
-constexpr std::int64_t kElements = 32 << 10;  // of one unit of work
-
-template <class Block>
-void for_blocks(std::int64_t count, Block&& block) {
-  parallel_for((count + kElements - 1) / kElements, double(count),
-               [&](std::int64_t unit) { block(unit * kElements, std::min(kElements, count - unit * kElements)); });
-}
 
 // Calls row(its first element) for each row.
 template <class Row>
@@ -33,56 +26,56 @@ void for_rows(std::int64_t rows, std::int64_t columns, Row&& row) {
 
 template <class T>
 void relu(const T* x, std::int64_t count, T* y) {
-  for_blocks(count, [&](std::int64_t first, std::int64_t n) { kernels<T>().relu(x + first, n, y + first); });
+  for_blocks(count, 1, [&](std::int64_t first, std::int64_t n) { kernels<T>().relu(x + first, n, y + first); });
 }
 
 template <class T>
 void relu_backward(const T* dy, const T* x, std::int64_t count, T* dx) {
-  for_blocks(count, [&](std::int64_t first, std::int64_t n) {
+  for_blocks(count, 1, [&](std::int64_t first, std::int64_t n) {
     kernels<T>().relu_backward(dy + first, x + first, n, dx + first);
   });
 }
 
 template <class T>
 void scale_and_add(std::int64_t count, T alpha, T beta, const T* c, T* y) {
-  for_blocks(count, [&](std::int64_t first, std::int64_t n) {
+  for_blocks(count, 1, [&](std::int64_t first, std::int64_t n) {
     kernels<T>().axpby(alpha, y + first, c ? beta : T(0), c ? c + first : y + first, n, y + first);
   });
 }
 
 template <class T>
 void leaky_relu(const T* x, T slope, std::int64_t count, T* y) {
-  for_blocks(count,
+  for_blocks(count, 1,
              [&](std::int64_t first, std::int64_t n) { kernels<T>().leaky_relu(x + first, slope, n, y + first); });
 }
 
 template <class T>
 void leaky_relu_backward(const T* dy, const T* y, T slope, std::int64_t count, T* dx) {
-  for_blocks(count, [&](std::int64_t first, std::int64_t n) {
+  for_blocks(count, 1, [&](std::int64_t first, std::int64_t n) {
     kernels<T>().leaky_relu_backward(dy + first, y + first, slope, n, dx + first);
   });
 }
 
 template <class T>
 void sigmoid(const T* x, std::int64_t count, T* y) {
-  for_blocks(count, [&](std::int64_t first, std::int64_t n) { kernels<T>().sigmoid(x + first, n, y + first); });
+  for_blocks(count, 1, [&](std::int64_t first, std::int64_t n) { kernels<T>().sigmoid(x + first, n, y + first); });
 }
 
 template <class T>
 void sigmoid_backward(const T* dy, const T* y, std::int64_t count, T* dx) {
-  for_blocks(count, [&](std::int64_t first, std::int64_t n) {
+  for_blocks(count, 1, [&](std::int64_t first, std::int64_t n) {
     kernels<T>().sigmoid_backward(dy + first, y + first, n, dx + first);
   });
 }
 
 template <class T>
 void tanh(const T* x, std::int64_t count, T* y) {
-  for_blocks(count, [&](std::int64_t first, std::int64_t n) { kernels<T>().tanh(x + first, n, y + first); });
+  for_blocks(count, 1, [&](std::int64_t first, std::int64_t n) { kernels<T>().tanh(x + first, n, y + first); });
 }
 
 template <class T>
 void tanh_backward(const T* dy, const T* y, std::int64_t count, T* dx) {
-  for_blocks(count, [&](std::int64_t first, std::int64_t n) {
+  for_blocks(count, 1, [&](std::int64_t first, std::int64_t n) {
     kernels<T>().tanh_backward(dy + first, y + first, n, dx + first);
   });
 }

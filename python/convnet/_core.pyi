@@ -239,6 +239,43 @@ def local_response_norm(x: Array, size: int, alpha: float, beta: float, k: float
 def local_response_norm_backward(
     dy: Array, x: Array, size: int, alpha: float, beta: float, k: float
 ) -> Array: ...
+
+# Steps of optimizers change param, velocity, m and v in place. False, with nothing changed, where an array is
+# no plain ndarray of param's shape and dtype, dense, aligned and, but for grad, writable.
+def sgd_step(
+    param: Array,
+    grad: Array,
+    velocity: Array | None,
+    rate: float,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
+) -> bool: ...
+
+# param = shrink·param - rate·m / (root_scale·√v + eps)
+def adam_step(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    rate: float,
+    shrink: float,
+    beta1: float,
+    beta2: float,
+    root_scale: float,
+    eps: float,
+) -> bool: ...
+def rmsprop_step(
+    param: Array,
+    grad: Array,
+    v: Array,
+    velocity: Array | None,
+    rate: float,
+    rho: float,
+    eps: float,
+    momentum: float,
+    weight_decay: float,
+) -> bool: ...
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 def build_info() -> dict[str, Any]:

@@ -1,11 +1,16 @@
-"""Models in files: what `Sequential.save` writes and `convnet.load` reads.
+"""Models in files: what `Sequential.save` writes and `convnet.load` reads; trainings, for `training.fit`.
 
-A file is a NumPy .npz archive without compression and without pickle, which `numpy.load` can read too:
+A model's file is a NumPy .npz archive without compression and without pickle, which `numpy.load` can read
+too:
 
 - ``header``: UTF-8 JSON with the version of the format and the architecture, each layer by the name of its
   class and the arguments of its constructor;
 - ``params/<name>`` and ``state/<name>``: the model's arrays, float32 or float64;
 - as the archive's comment, "sha256:" and the digest of every byte before it.
+
+A training's file has its own ``format``. Its header holds the architecture, to be compared, the optimizer's
+hyper-parameters and steps, the states of all random generators, and the epochs so far;
+``slots/<slot>/<name>`` are the arrays that the optimizer keeps.
 
 A file is whole or absent: it is written beside its place, forced to the disk and then moved there in one
 step. Damage is noticed: every truncation and every changed byte is a `CheckpointError`. A file cannot make a
@@ -18,9 +23,9 @@ import contextlib
 import inspect
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,9 +33,13 @@ from . import layers as built_in
 from ._types import Array
 from .layers import Layer, Sequential
 
-__all__ = ["CheckpointError", "load", "save"]
+if TYPE_CHECKING:
+    from .optim import Optimizer
+
+__all__ = ["CheckpointError", "load", "load_training", "save", "save_training"]
 
 _FORMAT = "convnet model"
+_TRAINING = "convnet training"
 _VERSION = 1
 _MARK = b"sha256:"
 _DIGEST_LENGTH = 64  # hexadecimal digits
@@ -48,16 +57,135 @@ def save(model: Sequential, path: str | os.PathLike[str]) -> None:
         TypeError: for a layer's argument that JSON cannot hold, or an array that is not float32 or float64.
         OSError: where the file cannot be written; an older one is then intact.
     """
+    header = {"format": _FORMAT, "version": _VERSION, "model": _described(model)}
+    _write(path, header, _arrays(model), allow_nan=False)
+
+
+def save_training(
+    path: str | os.PathLike[str],
+    model: Layer,
+    optimizer: Optimizer,
+    generators: Iterable[np.random.Generator],
+    facts: Mapping[str, Any],
+) -> None:
+    """Write all it takes to go on from here exactly, as `save` writes a model.
+
+    Args:
+        generators: of the training, besides those of the model's layers.
+        facts: whatever else there is to know, as JSON has it; NaN is allowed.
+
+    Raises TypeError and OSError as `save` does.
+    """
+    state = optimizer.state_dict()
+    arrays = _arrays(model) | {
+        f"slots/{slot}/{name}": array
+        for slot, slots in state["slots"].items()
+        for name, array in slots.items()
+    }
+    header = {
+        "format": _TRAINING,
+        "version": _VERSION,
+        "model": _described(model),
+        "optimizer": {**state, "slots": list(state["slots"])},
+        "generators": [_generator_state(each) for each in (*generators, *model.generators())],
+        "facts": facts,
+    }
+    _write(path, header, arrays, allow_nan=True)
+
+
+def load_training(
+    path: str | os.PathLike[str],
+    model: Layer,
+    optimizer: Optimizer,
+    generators: Iterable[np.random.Generator],
+    check: Callable[[Mapping[str, Any], Mapping[str, Any], int], None],
+) -> None:
+    """Bring model, optimizer and generators to where `save_training` wrote them, in place.
+
+    Args:
+        check: ``check(facts, hyper_parameters, steps)`` is called before anything is changed, with the facts
+            of `save_training` and the optimizer's figures; a CheckpointError that it raises says why this
+            training cannot go on from there.
+
+    Raises:
+        CheckpointError: where the file is damaged, or of another model or optimizer. Nothing is changed then.
+        OSError: where it cannot be read at all.
+    """
+    import json
+
+    with _opened(path, max_bytes=1 << 40) as members:
+        header = _header(members, _TRAINING)
+        if header["model"] != json.loads(json.dumps(_described(model))):
+            raise CheckpointError("is of another model")
+        current = _arrays(model)
+        stored = {name: _array(member) for name, member in members.items()}
+        slots = {name: array for name, array in stored.items() if name.startswith("slots/")}
+        _same_arrays(current, {name: array for name, array in stored.items() if name not in slots})
+        state = dict(header["optimizer"])
+        state["slots"] = {slot: {} for slot in state["slots"]}
+        for name, array in slots.items():
+            _, slot, key = name.split("/", 2)
+            state["slots"][slot][key] = array
+        every = [*generators, *model.generators()]
+        states = [_like(g.bit_generator.state, s) for g, s in zip(every, header["generators"], strict=True)]
+        for generator, each in zip(every, states, strict=True):
+            type(generator.bit_generator)().state = each  # ValueError where it is none
+        if not all(isinstance(value, int | float) for value in state["hyper_parameters"].values()):
+            raise CheckpointError("its optimizer's hyper-parameters are no numbers")
+        check(header["facts"], state["hyper_parameters"], state["steps"])
+        try:
+            optimizer.load_state_dict(state)
+        except ValueError as error:
+            raise CheckpointError(f"is of another optimizer: {error}") from error
+    for name, array in current.items():
+        array[...] = stored[name]
+    for generator, each in zip(every, states, strict=True):
+        generator.bit_generator.state = each
+
+
+def _same_arrays(expected: Mapping[str, Array], given: Mapping[str, Array]) -> None:
+    if expected.keys() != given.keys():
+        odd = sorted(expected.keys() ^ given.keys())
+        raise CheckpointError(f"its arrays are not those of the model: {', '.join(odd)}")
+    for name, array in expected.items():
+        if (array.shape, array.dtype) != (given[name].shape, given[name].dtype):
+            raise CheckpointError(
+                f"{name} must be {array.dtype} of shape {array.shape}, "
+                f"got {given[name].dtype} of shape {given[name].shape}"
+            )
+
+
+def _generator_state(generator: np.random.Generator) -> Any:
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: plain(each) for key, each in value.items()}
+        return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+    return plain(generator.bit_generator.state)
+
+
+def _like(current: Any, stored: Any) -> Any:
+    # A generator's state, from JSON to the form and the dtypes of the one it has now.
+    if isinstance(current, Mapping):
+        if current.keys() != stored.keys() or current.get("bit_generator") != stored.get("bit_generator"):
+            raise CheckpointError("its random generators are of another kind")
+        return {key: _like(value, stored[key]) for key, value in current.items()}
+    if isinstance(current, np.ndarray):
+        return np.array(stored, current.dtype).reshape(current.shape)
+    return type(current)(stored)
+
+
+def _write(
+    path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, Array], *, allow_nan: bool
+) -> None:
     import json  # here and below: what importing convnet need not wait for
     import zipfile
 
     place = Path(os.path.realpath(path))
-    header = {"format": _FORMAT, "version": _VERSION, "model": _described(model)}
-    arrays = _arrays(model)
     for name, array in arrays.items():
         if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
             raise TypeError(f"save: {name} must be float32 or float64, not {array.dtype}")
-    text = json.dumps(header, allow_nan=False).encode()
+    text = json.dumps(header, allow_nan=allow_nan, default=_number).encode()
     temporary = place.with_name(f".{place.name}.{os.urandom(8).hex()}")
     try:
         with temporary.open("x+b") as file:
@@ -91,7 +219,40 @@ def load(
         CheckpointError: where the file is damaged, incomplete, too large, of a later version, or not a model.
         OSError: where it cannot be read at all.
     """
+    known = {c.__name__: c for c in vars(built_in).values() if isinstance(c, type) and issubclass(c, Layer)}
+    known |= {c.__name__: c for c in layers}
+    with _opened(path, max_bytes) as members:
+        size = sum(map(len, members.values()))
+        model = _built(_header(members, _FORMAT)["model"], known, most=max(size, _CHUNK))
+        if not isinstance(model, Sequential):
+            raise CheckpointError(f"holds a {type(model).__name__}, expected a Sequential")
+        _fill(model, members)
+    return model
+
+
+def _number(value: Any) -> Any:
+    # NumPy's scalars, as JSON has numbers.
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"save: {value!r} is no number or text")
+
+
+def _header(members: dict[str, bytes], expected: str) -> Any:
     import json
+
+    header = json.loads(_array(members.pop("header", b"")).tobytes())
+    if header["format"] != expected or header["version"] != _VERSION:
+        raise CheckpointError(
+            f"expected {expected} of version {_VERSION}, "
+            f"got {header['format']} of version {header['version']}"
+        )
+    return header
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str], max_bytes: int) -> Iterator[dict[str, bytes]]:
+    # The members of a file whose digest is right. Whatever is wrong with them inside the block is a
+    # CheckpointError that names the file.
     import zipfile
 
     with Path(path).open("rb") as file:
@@ -99,24 +260,10 @@ def load(
         if size > max_bytes:
             raise CheckpointError(f"{path}: {size} bytes are more than max_bytes = {max_bytes}")
         _check_digest(path, file, size)
-        known = {
-            c.__name__: c for c in vars(built_in).values() if isinstance(c, type) and issubclass(c, Layer)
-        }
-        known |= {c.__name__: c for c in layers}
         try:
-            members = _members(file, size)
-            header = json.loads(_array(members.pop("header", b"")).tobytes())
-            if header["format"] != _FORMAT or header["version"] != _VERSION:
-                raise CheckpointError(
-                    f"{path}: expected {_FORMAT} of version {_VERSION}, got {header['format']} of version "
-                    f"{header['version']}"
-                )
-            model = _built(header["model"], known, most=max(size, _CHUNK))
-            if not isinstance(model, Sequential):
-                raise CheckpointError(f"{path}: holds a {type(model).__name__}, expected a Sequential")
-            _fill(model, members)
+            yield _members(file, size)
         except CheckpointError as error:
-            raise CheckpointError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
+            raise CheckpointError(f"{path}: {error}") from None
         except (
             ValueError,
             TypeError,
@@ -130,7 +277,6 @@ def load(
             zipfile.BadZipFile,
         ) as error:
             raise CheckpointError(f"{path}: not a model that can be read here: {error}") from error
-    return model
 
 
 def _described(layer: Layer) -> dict[str, Any]:
@@ -177,7 +323,7 @@ def _tuples(value: Any, most: int) -> Any:
     return value
 
 
-def _arrays(model: Sequential) -> dict[str, Array]:
+def _arrays(model: Layer) -> dict[str, Array]:
     return {
         f"{kind}/{name}": array
         for kind, arrays in (("params", model.params), ("state", model.state))

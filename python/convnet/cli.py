@@ -6,6 +6,7 @@ it runs.
 
 import argparse
 import json
+import math
 import os
 import platform
 import sys
@@ -149,10 +150,11 @@ def _parser() -> argparse.ArgumentParser:
         _train,
         "train a model on a data set and save it",
         "Trains one of the comparison's models, by its recipe, and writes it to a file. Ctrl-C keeps what "
-        "was learned.",
+        "was learned; with --checkpoint the same command then goes on, to the same weights as without it.",
         """
         convnet train --out digits.npz
         convnet train --data xo --model mlp --epochs 5 --out xo.npz
+        convnet train --data mnist --checkpoint mnist.run --out mnist.npz
         """,
     )
     _data_options(train)
@@ -162,6 +164,12 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=_natural, metavar="N", default=0, help="of weights, order and split (0)"
     )
     train.add_argument("--out", type=Path, metavar="FILE", default=Path("model.npz"), help="(model.npz)")
+    train.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="keep all it takes to go on in FILE, epoch by epoch, and go on from there where it exists",
+    )
     _backend_options(train)
 
     evaluate = _command(
@@ -459,10 +467,12 @@ def _train(options: argparse.Namespace) -> int:
     from .compare.models import CNN
     from .compare.run import choose_models
     from .compare.study import Recipe
-    from .training import fit
+    from .training import Epoch, fit
 
     with _told(), _computing(options):
         options.out.parent.mkdir(parents=True, exist_ok=True)
+        if options.checkpoint:
+            options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         data = _load_data(options, options.seed)
         models = choose_models((options.model,), data)
         # Of a whole line-up a design's name means the network itself; one's own model comes after the others.
@@ -470,30 +480,33 @@ def _train(options: argparse.Namespace) -> int:
         chosen = models[-1] if is_own else next((m for m in models if m.name == CNN), models[0])
         network = chosen.build(data.image_shape, len(data.classes), np.random.default_rng(options.seed))
         recipe = Recipe(epochs=options.epochs)
-        optimizer = recipe.make_optimizer(network)
-        order = np.random.default_rng(options.seed)
-        epochs = []
+        steps = math.ceil(len(data.x_train) / recipe.batch_size)  # of an epoch
+        optimizer = recipe.make_optimizer(network, lambda step: recipe.rate(step // steps))
+        epochs: list[Epoch] = []
+
+        def told(epoch: Epoch) -> None:
+            epochs.append(epoch)
+            print(
+                f"epoch {epoch.epoch}/{recipe.epochs}  loss {epoch.train_loss:.4f}  "
+                f"held-out accuracy {epoch.validation_accuracy:.1%}",
+                file=sys.stderr,
+            )
+
         interrupted = False
         try:
-            for epoch in range(recipe.epochs):
-                optimizer.lr = recipe.rate(epoch)
-                (measured,) = fit(
-                    network,
-                    data.x_train,
-                    data.y_train,
-                    optimizer=optimizer,
-                    epochs=1,
-                    batch_size=recipe.batch_size,
-                    validation=(data.x_test, data.y_test),
-                    rng=order,
-                    progress=False,
-                )
-                epochs.append(measured)
-                print(
-                    f"epoch {epoch + 1}/{recipe.epochs}  loss {measured.train_loss:.4f}  "
-                    f"held-out accuracy {measured.validation_accuracy:.1%}",
-                    file=sys.stderr,
-                )
+            fit(
+                network,
+                data.x_train,
+                data.y_train,
+                optimizer=optimizer,
+                epochs=recipe.epochs,
+                batch_size=recipe.batch_size,
+                validation=(data.x_test, data.y_test),
+                rng=options.seed,
+                checkpoint=options.checkpoint,
+                on_epoch=told,
+                progress=False,
+            )
         except KeyboardInterrupt:
             interrupted = True
         network.save(options.out)
@@ -507,7 +520,10 @@ def _train(options: argparse.Namespace) -> int:
     else:
         accuracy = "" if last is None else f", right on {last:.1%} of the held-out images"
         print(f"{chosen.title}, {network.parameter_count():,} parameters{accuracy}: {options.out}")
-    return _fail("interrupted; what was learned is saved", INTERRUPTED) if interrupted else OK
+    if not interrupted:
+        return OK
+    more = ", and the same command goes on" if options.checkpoint else ""
+    return _fail(f"interrupted; what was learned is saved{more}", INTERRUPTED)
 
 
 def _load_model(path: Path, data: "Dataset") -> "Sequential":

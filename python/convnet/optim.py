@@ -1,5 +1,9 @@
 """Optimizers: they read a model's ``grads``, change its ``params`` in place, and know nothing else of it.
 
+Their formulas stand here in NumPy. On the native backend one compiled pass over the memory does the same, to
+rounding; there a running mean or velocity below 4 times the smallest normal number is taken as zero. Arrays
+that are no plain, dense ones of one dtype take the formula on every backend.
+
 Where an optimizer takes a learning rate it takes a schedule as well: a function from the number of steps made
 so far to the learning rate of the next one, such as `step_decay` and `cosine_decay` make.
 """
@@ -13,7 +17,9 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
+from . import _core
 from ._types import Array
+from .backends import get_backend
 
 Schedule: TypeAlias = Callable[[int], float]
 
@@ -51,19 +57,25 @@ class Optimizer(ABC):
 
     def step(self) -> None:
         """Change every parameter, in place, by its gradient. RuntimeError before the first backward."""
-        params, grads = self.model.params, self.model.grads
+        params, grads = dict(self.model.params.items()), dict(self.model.grads.items())
         missing = [name for name in params if name not in grads]
         if missing:
             raise RuntimeError(f"step: no gradient for {', '.join(missing)}; call the model's backward first")
         if self._schedule is not None:
             self.lr = self._schedule(self.steps)
         self.steps += 1
+        compiled = get_backend() == "native"
         for name, param in params.items():
-            self._update(param, grads[name], name)
+            if not (compiled and self._compiled_update(param, grads[name], name)):
+                self._update(param, grads[name], name)
 
     @abstractmethod
     def _update(self, param: Array, grad: Array, name: str) -> None:
         """Change `param` in place; `grad` must stay as it is."""
+
+    def _compiled_update(self, param: Array, grad: Array, name: str) -> bool:
+        """The same in compiled code; False, with nothing changed, where that cannot take the arrays."""
+        return False
 
     def state_dict(self) -> dict[str, Any]:
         """All it takes to go on from here exactly: hyper-parameters, steps and copies of the slots."""
@@ -88,6 +100,11 @@ class Optimizer(ABC):
         for slot, arrays in state["slots"].items():
             for name, array in arrays.items():
                 self._slots[slot][name][...] = array
+
+    def resumed_hyper_parameters(self, steps: int) -> dict[str, Any]:
+        """The hyper-parameters as they would stand after so many steps: a schedule sets lr."""
+        now = {name: getattr(self, name) for name in self._hyper_parameters}
+        return now if self._schedule is None or not steps else {**now, "lr": self._schedule(steps - 1)}
 
     @staticmethod
     def _layout(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,6 +157,10 @@ class SGD(Optimizer):
             grad = grad + self.momentum * velocity if self.nesterov else velocity
         param -= self.lr * grad
 
+    def _compiled_update(self, param: Array, grad: Array, name: str) -> bool:
+        velocity = self._slots["velocity"][name] if self.momentum else None
+        return _core.sgd_step(param, grad, velocity, self.lr, self.momentum, self.nesterov, self.weight_decay)
+
 
 class Adam(Optimizer):
     """Adam: Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1.
@@ -175,6 +196,20 @@ class Adam(Optimizer):
         denominator += self.eps
         param -= self.lr / (1 - self.beta1**self.steps) * (m / denominator)
 
+    def _compiled_update(self, param: Array, grad: Array, name: str, shrink: float = 1.0) -> bool:
+        return _core.adam_step(
+            param,
+            grad,
+            self._slots["m"][name],
+            self._slots["v"][name],
+            self.lr / (1 - self.beta1**self.steps),
+            shrink,
+            self.beta1,
+            self.beta2,
+            1 / math.sqrt(1 - self.beta2**self.steps),
+            self.eps,
+        )
+
 
 class AdamW(Adam):
     """Adam with decoupled weight decay.
@@ -200,6 +235,9 @@ class AdamW(Adam):
     def _update(self, param: Array, grad: Array, name: str) -> None:
         param *= 1 - self.lr * self.weight_decay
         super()._update(param, grad, name)
+
+    def _compiled_update(self, param: Array, grad: Array, name: str, shrink: float = 1.0) -> bool:
+        return super()._compiled_update(param, grad, name, shrink * (1 - self.lr * self.weight_decay))
 
 
 class RMSprop(Optimizer):
@@ -241,6 +279,13 @@ class RMSprop(Optimizer):
             velocity += direction
             direction = velocity
         param -= self.lr * direction
+
+    def _compiled_update(self, param: Array, grad: Array, name: str) -> bool:
+        velocity = self._slots["velocity"][name] if self.momentum else None
+        v = self._slots["v"][name]
+        return _core.rmsprop_step(
+            param, grad, v, velocity, self.lr, self.rho, self.eps, self.momentum, self.weight_decay
+        )
 
 
 def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:

@@ -7,17 +7,20 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
+from os import PathLike
+from pathlib import Path
 from types import FrameType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._types import Array
+from .checkpoint import CheckpointError, load_training, save_training
 from .layers import Layer
 from .losses import softmax_cross_entropy
 from .optim import Optimizer
@@ -73,6 +76,8 @@ def fit(
     validation: tuple[Array, ArrayLike] | None = None,
     rng: int | np.random.Generator = 0,
     augment: Augment | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
     progress: bool = True,
 ) -> History:
     """Train `model` to classify x (n, ...) as y (n,), by softmax cross-entropy over its outputs (N, classes).
@@ -81,21 +86,41 @@ def fit(
     batches: the model and the optimizer are then as after a whole number of steps, and KeyboardInterrupt is
     raised. A second Ctrl-C does not wait.
 
+    With a `checkpoint`, what it takes to go on is written to that file after each epoch, whole or not at all
+    (see `convnet.checkpoint`), and where the file is there already training goes on from it: the same call
+    after an interruption, or one with more epochs, ends with the weights and records of a call that was never
+    interrupted, bit for bit. Model, optimizer, data, batch size, seed and augmentation must be made as
+    before; what the model has learned and the optimizer gathered is overwritten.
+
     Args:
         optimizer: made for `model`.
         validation: (x, y) to evaluate after each epoch.
         rng: a seed or a Generator, for the order of the data and for `augment`.
         augment: ``augment(batch, rng) -> batch``, applied to each batch of x as it is drawn.
+        checkpoint: a file to go on from and to write to.
+        on_epoch: called with each epoch's record when it is there, beginning with those of the checkpoint.
         progress: show a bar on a terminal, where rich is installed.
 
-    Raises ValueError where x and y differ in length or are empty, or `batch_size` is below 1.
+    Raises:
+        ValueError: where x and y differ in length or are empty, or `batch_size` is below 1.
+        CheckpointError: a ValueError, where the checkpoint is damaged, or of another model, optimizer, data,
+            batch size, seed or learning rate, or has more epochs than asked. Nothing is changed then.
     """
     labels = _labels("fit", x, y, batch_size)
     generator = np.random.default_rng(rng)
     history = History()
+    facts: dict[str, Any] = {}
+    if checkpoint is not None:
+        facts = _facts(x, labels, batch_size, rng)
+        if Path(checkpoint).exists():
+            history.epochs += _resume(checkpoint, model, optimizer, generator, facts, epochs)
+    if on_epoch is not None:
+        for record in history:
+            on_epoch(record)
     batches = math.ceil(len(x) / batch_size)
-    with _progress_bar(progress, epochs * batches) as advance, _interrupts_held() as interrupted:
-        for epoch in range(1, epochs + 1):
+    left = range(len(history) + 1, epochs + 1)
+    with _progress_bar(progress, len(left) * batches) as advance, _interrupts_held() as interrupted:
+        for epoch in left:
             start = time.perf_counter()
             order = generator.permutation(len(x))
             loss_sum, correct = 0.0, 0
@@ -112,7 +137,54 @@ def fit(
             if validation is not None:
                 checked = evaluate(model, *validation, batch_size)
             history.epochs.append(Epoch(epoch, loss_sum / len(x), correct / len(x), *checked, seconds))
+            if checkpoint is not None:
+                records = [asdict(record) for record in history]
+                save_training(checkpoint, model, optimizer, [generator], {**facts, "epochs": records})
+            if on_epoch is not None:
+                on_epoch(history[-1])
     return history
+
+
+def _facts(x: Array, labels: Labels, batch_size: int, rng: int | np.random.Generator) -> dict[str, Any]:
+    # What must be the same for a training to go on, as JSON has it. Functions cannot be compared, and
+    # generators need not be.
+    import hashlib
+
+    def described(array: Array) -> list[Any]:
+        values = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+        return [array.dtype.str, list(array.shape), values]
+
+    seed = int(rng) if isinstance(rng, int | np.integer) else None
+    return {"x": described(x), "y": described(labels), "batch_size": batch_size, "rng": seed}
+
+
+def _resume(
+    checkpoint: str | PathLike[str],
+    model: Layer,
+    optimizer: Optimizer,
+    generator: np.random.Generator,
+    facts: Mapping[str, Any],
+    epochs: int,
+) -> list[Epoch]:
+    # Brings all to where the checkpoint was written, and returns the epochs it has.
+    found: list[Epoch] = []
+
+    def check(stored: Mapping[str, Any], hyper_parameters: Mapping[str, Any], steps: int) -> None:
+        for name, value in facts.items():
+            if stored[name] != value:
+                told = f": {stored[name]}, not {value}" if name in ("batch_size", "rng") else ""
+                raise CheckpointError(f"is of a training with another {name}{told}")
+        for name, value in optimizer.resumed_hyper_parameters(steps).items():
+            if hyper_parameters.get(name) != value:
+                raise CheckpointError(
+                    f"is of a training with another {name}: {hyper_parameters.get(name)}, not {value}"
+                )
+        found.extend(Epoch(**record) for record in stored["epochs"])
+        if len(found) > epochs:
+            raise CheckpointError(f"has {len(found)} epochs, more than the {epochs} asked for")
+
+    load_training(checkpoint, model, optimizer, [generator], check)
+    return found
 
 
 def evaluate(model: Layer, x: Array, y: ArrayLike, batch_size: int = 256) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from ..data import Dataset
 from ..data.augment import Augment
 from ..data.dataset import Images, Labels
 from ..layers import Sequential
-from ..optim import SGD, Adam, Optimizer
+from ..optim import SGD, Adam, Optimizer, Schedule
 from ..training import Epoch, fit
 from .models import Model
 from .results import Key, Measurement, Training
@@ -49,8 +49,9 @@ class Recipe:
             return self.learning_rate
         return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
 
-    def make_optimizer(self, network: Sequential) -> Optimizer:
-        made: Optimizer = {"Adam": Adam, "SGD": SGD}[self.optimizer](network, lr=self.learning_rate)
+    def make_optimizer(self, network: Sequential, schedule: Schedule | None = None) -> Optimizer:
+        rate = self.learning_rate if schedule is None else schedule
+        made: Optimizer = {"Adam": Adam, "SGD": SGD}[self.optimizer](network, lr=rate)
         return made
 
 
@@ -116,6 +117,7 @@ class Study:
     first: bool = True
     _data: dict[str, Dataset] = field(default_factory=dict)
     _trained: dict[tuple[str, str], Trained] = field(default_factory=dict)
+    _work: dict[str, float] = field(default_factory=dict)
 
     def chosen(self, *names: str) -> Iterator[Model]:
         """Those of the named models, or families of models, that take part."""
@@ -156,7 +158,9 @@ class Study:
 
     def work(self, model: Model, variant: Variant) -> float:
         """What the training costs beside others, in no particular unit."""
-        return work(self.untrained(model), self.data.image_shape, variant)
+        if model.name not in self._work:
+            self._work[model.name] = work(self.untrained(model), self.data.image_shape)
+        return variant.share * self._work[model.name]
 
     def _label(self, model: Model, variant: Variant) -> str:
         what = model.title if variant is PLAIN else f"{model.title}, {variant.name}"
@@ -260,12 +264,12 @@ def digest(arrays: Any) -> str:
     return sha.hexdigest()
 
 
-def work(network: Sequential, shape: tuple[int, int, int], variant: Variant) -> float:
+def work(network: Sequential, shape: tuple[int, int, int]) -> float:
     """How long a training takes beside others: multiply-accumulates, plus what calls and updates cost."""
     # A layer's call costs about as much as some 300,000 multiply-accumulates of a batch, and Adam's step
-    # about as much as 60 for each parameter.
+    # about as much as 10 for each parameter.
     macs = network.macs((32, *shape))
-    return variant.share * (macs + 300_000 * len(network) + 60 * network.parameter_count())
+    return macs + 300_000 * len(network) + 10 * network.parameter_count()
 
 
 def limited(data: Dataset, most: int | None) -> Dataset:

@@ -4,10 +4,12 @@ E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Mach
 8x8 images of 0 to 16, each value the number of inked pixels in a 4x4 block of a 32x32 bitmap.
 """
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import Dataset, Images, stratified_split
+from .dataset import Dataset, Images, Labels, stratified_split
 
 TITLES = {8: "digits, 8x8", 28: "digits on a 28x28 canvas"}
 
@@ -22,15 +24,8 @@ def digits(size: int = 28, *, seed: int = 0, test_share: float = 0.2) -> Dataset
     """
     if size not in TITLES:
         raise ValueError(f"digits: size must be 8 or 28, got {size}")
-    from sklearn.datasets import load_digits
-
-    bundled = load_digits()
-    images = (bundled.images / 16).astype(np.float32)
-    labels = bundled.target.astype(np.int64)
-    if size == 28:
-        images = centre_on_canvas(enlarge(images, 20), 28)
+    images, labels = _all(size)
     train, test = stratified_split(labels, test_share, seed)
-    images = images[:, None]
     return Dataset(
         name=f"digits{size}",
         title=TITLES[size],
@@ -42,6 +37,19 @@ def digits(size: int = 28, *, seed: int = 0, test_share: float = 0.2) -> Dataset
         x_test=images[test],
         y_test=labels[test],
     )
+
+
+@cache
+def _all(size: int) -> tuple[Images, Labels]:
+    # (N, 1, size, size) and (N,), in the bundle's order: read and enlarged once, split anew for each seed.
+    from sklearn.datasets import load_digits
+
+    bundled = load_digits()
+    images = (bundled.images / 16).astype(np.float32)
+    labels = bundled.target.astype(np.int64)
+    if size == 28:
+        images = centre_on_canvas(enlarge(images, 20), 28)
+    return images[:, None], labels
 
 
 def enlarge(images: Images, size: int) -> Images:

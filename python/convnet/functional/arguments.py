@@ -221,6 +221,8 @@ def patch_shape(
 
 
 def needed(op: str, needs: Sequence[bool]) -> Needs:
+    if type(needs) is tuple and len(needs) == 3 and all(each is True or each is False for each in needs):
+        return needs
     if not _is_sequence(needs) or len(needs) != 3:
         raise ValueError(f"{op}: needs must be three flags, for (dx, dw, db), not {needs!r}")
     return flag(op, "needs", needs[0]), flag(op, "needs", needs[1]), flag(op, "needs", needs[2])

@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import MutableMapping
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from .._types import Array
 
 Shape: TypeAlias = tuple[int, ...]
@@ -53,6 +55,10 @@ class Layer(ABC):
     def activations(self, input_shape: Shape) -> int:
         """How many new values a forward for an input of `input_shape` leaves in memory."""
         return math.prod(self.output_shape(input_shape))
+
+    def generators(self) -> list[np.random.Generator]:
+        """The random generators that the layer keeps, such as dropout's."""
+        return [value for value in vars(self).values() if isinstance(value, np.random.Generator)]
 
     def parameter_count(self) -> int:
         """How many numbers are learned."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import ItemsView, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -70,6 +70,9 @@ class Sequential(Layer):
 
     def activations(self, input_shape: Shape) -> int:
         return sum(layer.activations(shape) for layer, shape in self._inputs(input_shape))
+
+    def generators(self) -> list[np.random.Generator]:
+        return [generator for layer in self.layers for generator in layer.generators()]
 
     def summary(self, input_shape: Sequence[int]) -> Summary:
         """Shapes and costs, layer by layer; print it for a table.
@@ -201,5 +204,20 @@ class _Joined(MutableMapping[str, Array]):
     def __len__(self) -> int:
         return sum(len(getattr(layer, self._which)) for layer in self._layers)
 
+    def items(self) -> ItemsView[str, Array]:
+        return _JoinedItems(self)
+
     def __repr__(self) -> str:
         return repr(dict(self))
+
+
+class _JoinedItems(ItemsView[str, Array]):
+    # Layer by layer, without finding each name again: an optimizer asks at every step.
+    def __init__(self, joined: _Joined) -> None:
+        super().__init__(joined)
+        self._joined = joined
+
+    def __iter__(self) -> Iterator[tuple[str, Array]]:
+        for position, layer in enumerate(self._joined._layers):
+            for name, array in getattr(layer, self._joined._which).items():
+                yield f"{position}.{name}", array
