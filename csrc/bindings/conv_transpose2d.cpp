@@ -51,7 +51,7 @@ py::tuple conv_transpose2d_backward(const py::array& dy, const py::array& x, con
     {
       NoGil release;
       if (dx_data) convnet::conv2d<T>(shape, Algorithm::automatic, dys.data(), ws.data(), nullptr, false, dx_data);
-      if (dw_data) conv2d_backward_weight<T>(shape, xs.data(), dys.data(), dw_data);
+      if (dw_data) conv2d_backward_weight<T>(shape, Algorithm::automatic, xs.data(), dys.data(), dw_data);
       if (db_data) conv_transpose2d_backward_bias<T>(shape, dys.data(), db_data);
     }
     return py::make_tuple(dx, dw, db);

@@ -86,7 +86,7 @@ py::tuple conv2d_backward(const py::array& dy, const py::array& x, const py::arr
     {
       NoGil release;
       if (dx_data) conv2d_backward_input<T>(shape, how, dys.data(), ws.data(), dx_data);
-      if (dw_data) conv2d_backward_weight<T>(shape, dys.data(), xs.data(), dw_data);
+      if (dw_data) conv2d_backward_weight<T>(shape, how, dys.data(), xs.data(), dw_data);
       if (db_data) conv2d_backward_bias<T>(shape, dys.data(), db_data);
     }
     return py::make_tuple(dx, dw, db);

@@ -104,6 +104,29 @@ struct WinogradWeights {
   std::int64_t u_point;
 };
 
+// The adjoint for the weights. Tiles of inputs (run.x) or of outputs' gradients (run.y) with channels in lanes:
+// v[point·v_point + tile·v_tile + channel], zero in the lanes past the last channel.
+template <class T>
+struct WinogradTurned {
+  const T* x;
+  std::int64_t channels, x_plane, x_row;
+  const WinogradRun* runs;
+  std::int64_t run_count;
+  T* v;
+  std::int64_t v_point, v_tile;
+};
+
+// The nine weights' gradients of `count` output channels, dw[lane·k_stride + i], from m[point·m_point + lane] summed
+// over its parts.
+template <class T>
+struct WinogradWeightGradient {
+  const T* m;
+  std::int64_t m_point, parts, m_part;
+  std::int64_t count;
+  T* dw;
+  std::int64_t k_stride;
+};
+
 // Where the lanes of a finished tile go. The tile's columns are positions first, first + 1, ... of a grid of `pitch`
 // columns, of which the first `columns` of each row are real; position p is y[p / pitch · y_row + p % pitch ·
 // y_column].
@@ -315,6 +338,9 @@ struct Kernels {
   void (*winograd_input)(const WinogradInput<T>&);
   void (*winograd_output)(const WinogradOutput<T>&);
   void (*winograd_weights)(const WinogradWeights<T>&);
+  void (*winograd_turned_input)(const WinogradTurned<T>&);
+  void (*winograd_turned_gradient)(const WinogradTurned<T>&);
+  void (*winograd_weight_gradient)(const WinogradWeightGradient<T>&);
 };
 
 struct IsaTable {

@@ -4,6 +4,7 @@
 //   output = Aᵀ [ (G weights Gᵀ) · (Bᵀ input B) ] A, the products summed over the channels
 #pragma once
 
+#include "elementwise.h"
 #include "kernels.h"
 #include "vec.h"
 
@@ -196,6 +197,126 @@ inline void winograd_weights(const WinogradWeights<float>& t) {
       store(u, joined<float>(low, high, Lanes<float>{}));
     }
   }
+}
+
+// A along one axis, the adjoint of Aᵀ.
+inline void winograd_gradient_points(const Vec<float>* y, Vec<float>* m) {
+  constexpr float a = 0.70710678118654752f, b = 1.41421356237309505f;
+  const Vec<float> even_a = y[0] + 0.5f * y[2], odd_a = a * (y[1] + 0.5f * y[3]);
+  const Vec<float> even_b = y[0] + 2.0f * y[2], odd_b = b * (y[1] + 2.0f * y[3]);
+  m[0] = y[0];
+  m[1] = even_a + odd_a;
+  m[2] = even_a - odd_a;
+  m[3] = even_b + odd_b;
+  m[4] = even_b - odd_b;
+  m[5] = y[3];
+}
+
+// Squares of lanes x lanes, channels by columns, are turned; then both passes work on whole vectors of channels.
+// Size: of a tile along an axis, 6 for inputs and 4 for outputs.
+template <int Size>
+void winograd_turned(const WinogradTurned<float>& t) {
+  constexpr int L = kLanes<float>;
+  constexpr int tiles_at_once = L < Size ? 1 : (L - Size) / 4 + 1;
+  constexpr int columns = 4 * (tiles_at_once - 1) + Size, squares = (columns + L - 1) / L;
+  for (std::int64_t c = 0; c < t.channels; c += L) {
+    const int height = t.channels - c < L ? int(t.channels - c) : L;
+    for (std::int64_t r = 0; r < t.run_count; ++r) {
+      const WinogradRun& run = t.runs[r];
+      const int row_begin = Size == 6 ? run.row_begin : 0, row_end = Size == 6 ? run.row_end : run.rows;
+      for (int first = 0; first < run.tiles; first += tiles_at_once) {
+        const int column_begin = Size == 6 ? run.column_begin - 4 * first : 0;
+        const int column_end = (Size == 6 ? run.column_end : run.columns) - 4 * first;
+        const float* x = t.x + c * t.x_plane + (Size == 6 ? run.x : run.y) + 4 * first;
+        Vec<float> pixel[Size][squares * L];
+        for (int i = 0; i < Size; ++i, x += t.x_row)
+          for (int s = 0; s < squares; ++s) {
+            const int from = column_begin - s * L, to = column_end - s * L;
+            const int begin = from < 0 ? 0 : from > L ? L : from, end = to < begin ? begin : to > L ? L : to;
+            Vec<float> square[L];
+            if (i < row_begin || i >= row_end || begin == end) {
+#pragma GCC unroll 16
+              for (int l = 0; l < L; ++l) square[l] = Vec<float>{};
+            } else {
+              const float* row = x + s * L;
+              if (begin == 0 && end == L && height == L) {
+#pragma GCC unroll 16
+                for (int l = 0; l < L; ++l) square[l] = load(row + l * t.x_plane);
+              } else {
+#pragma GCC unroll 16
+                for (int l = 0; l < L; ++l)
+                  square[l] = l < height ? load_between(row + l * t.x_plane, begin, end) : Vec<float>{};
+              }
+              transpose_square<float>(square);
+            }
+#pragma GCC unroll 16
+            for (int l = 0; l < L; ++l) pixel[i][s * L + l] = square[l];
+          }
+        Vec<float> down[6][columns];
+        for (int j = 0; j < columns; ++j) {
+          Vec<float> d[Size], points[6];
+#pragma GCC unroll 6
+          for (int i = 0; i < Size; ++i) d[i] = pixel[i][j];
+          if constexpr (Size == 6)
+            winograd_input_points(d, points);
+          else
+            winograd_gradient_points(d, points);
+#pragma GCC unroll 6
+          for (int i = 0; i < 6; ++i) down[i][j] = points[i];
+        }
+        const int tiles = run.tiles - first < tiles_at_once ? run.tiles - first : tiles_at_once;
+        for (int tile = 0; tile < tiles; ++tile) {
+          float* v = t.v + (run.tile + first + tile) * t.v_tile + c;
+          for (int i = 0; i < 6; ++i) {
+            Vec<float> points[6];
+            if constexpr (Size == 6)
+              winograd_input_points(down[i] + 4 * tile, points);
+            else
+              winograd_gradient_points(down[i] + 4 * tile, points);
+#pragma GCC unroll 6
+            for (int j = 0; j < 6; ++j, v += t.v_point) store(v, points[j]);
+          }
+        }
+      }
+    }
+  }
+}
+
+// Gᵀ along one axis.
+inline void winograd_weight_gradient_points(const Vec<float>* u, Vec<float>* g) {
+  constexpr float a = 0.70710678118654752f, b = 1.41421356237309505f;
+  const Vec<float> sum_a = u[1] + u[2], difference_a = u[1] - u[2];
+  const Vec<float> sum_b = u[3] + u[4], difference_b = u[3] - u[4];
+  g[0] = u[0] - (2.0f / 3) * sum_a + (1.0f / 6) * sum_b;
+  g[1] = (b / 6) * difference_b - (2.0f / 3 * a) * difference_a;
+  g[2] = u[5] + (1.0f / 3) * (sum_b - sum_a);
+}
+
+inline void winograd_weight_gradient(const WinogradWeightGradient<float>& t) {
+  constexpr int L = kLanes<float>;
+  Vec<float> down[3][6];
+#pragma GCC unroll 6
+  for (int j = 0; j < 6; ++j) {
+    Vec<float> u[6], g[3];
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; ++i) {
+      const float* m = t.m + (6 * i + j) * t.m_point;
+      u[i] = load(m);
+      for (std::int64_t part = 1; part < t.parts; ++part) u[i] += load(m + part * t.m_part);
+    }
+    winograd_weight_gradient_points(u, g);
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; ++i) down[i][j] = g[i];
+  }
+  alignas(64) float nine[9 * L];
+#pragma GCC unroll 3
+  for (int i = 0; i < 3; ++i) {
+    Vec<float> g[3];
+    winograd_weight_gradient_points(down[i], g);
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j) store(nine + (3 * i + j) * L, g[j]);
+  }
+  transpose<float>(nine, std::int64_t{L}, 9, t.count, t.dw, t.k_stride);
 }
 
 }  // namespace

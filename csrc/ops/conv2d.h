@@ -25,7 +25,7 @@ void conv2d(const Conv2dShape& shape, Algorithm asked, const T* x, const T* weig
 template <class T>
 void conv2d_backward_input(const Conv2dShape& shape, Algorithm asked, const T* dy, const T* weight, T* dx);
 template <class T>
-void conv2d_backward_weight(const Conv2dShape& shape, const T* dy, const T* x, T* dw);
+void conv2d_backward_weight(const Conv2dShape& shape, Algorithm asked, const T* dy, const T* x, T* dw);
 template <class T>
 void conv2d_backward_bias(const Conv2dShape& shape, const T* dy, T* db);
 

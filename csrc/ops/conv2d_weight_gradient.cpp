@@ -6,6 +6,7 @@
 // together fill the lanes instead. The images are summed in fixed slices, and the slices in their order: the result
 // does not depend on the number of threads.
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "../kernels/kernels.h"
@@ -113,14 +114,19 @@ class TurnedInput {
 }  // namespace
 
 template <class T>
-void conv2d_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw) {
+void conv2d_backward_weight(const Conv2dShape& s, Algorithm asked, const T* dy, const T* x, T* dw) {
   const std::int64_t outputs = s.c_out * s.reduction();
   if (outputs == 0) return;
   if (s.n == 0) {
     std::fill_n(dw, outputs, T(0));
     return;
   }
-  if (const Correlation p = forward_correlation(s); depthwise_serves(p)) return depthwise_weight_gradient(p, dy, x, dw);
+  const Correlation p = forward_correlation(s);
+  if (depthwise_serves(p)) return depthwise_weight_gradient(p, dy, x, dw);
+  if constexpr (std::is_same_v<T, float>)
+    if (winograd_serves(p) &&
+        (asked == Algorithm::winograd || (asked == Algorithm::automatic && winograd_weight_gradient_pays(p))))
+      return winograd_weight_gradient(p, dy, x, dw);
   const Kernels<T>& kernel = kernels<T>();
   const Geometry g = geometry<T>(s);
   const TurnedInput<T> input(s, g);
@@ -169,7 +175,7 @@ void conv2d_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw
   });
 }
 
-template void conv2d_backward_weight(const Conv2dShape&, const float*, const float*, float*);
-template void conv2d_backward_weight(const Conv2dShape&, const double*, const double*, double*);
+template void conv2d_backward_weight(const Conv2dShape&, Algorithm, const float*, const float*, float*);
+template void conv2d_backward_weight(const Conv2dShape&, Algorithm, const double*, const double*, double*);
 
 }  // namespace convnet

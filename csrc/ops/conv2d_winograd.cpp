@@ -12,11 +12,11 @@
 #include "../runtime/parallel.h"
 #include "correlation.h"
 #include "division.h"
+#include "winograd_tiles.h"
 
 namespace convnet {
 namespace {
 
-constexpr std::int64_t kOutputs = 4;                     // a tile's, along an axis
 constexpr std::int64_t kInputBytes = 1 << 20;            // of the second-level cache, for a block's transformed input
 constexpr std::int64_t kFewTiles = 12, kManyTiles = 56;  // a block's, where that allows them: it reads all weights
 constexpr std::int64_t kChunkVectors = 2;                // of output channels
@@ -24,39 +24,24 @@ constexpr double kSerialWork = 1.5e6;  // multiply-adds below which sharing the 
 constexpr std::int64_t kTermsInRegisters =
     128;  // channels summed before they meet the earlier ones: bounds the rounding error
 
-// The taps in the order of the kernel's rows and columns; empty unless they are a full 3x3 grid of unit spacing.
-std::vector<Tap> grid_of(const Correlation& p) {
-  std::vector<Tap> grid = p.taps;
-  if (grid.size() != 9) return {};
-  std::sort(grid.begin(), grid.end(),
-            [](const Tap& a, const Tap& b) { return a.row != b.row ? a.row < b.row : a.column < b.column; });
-  for (std::size_t i = 0; i < 9; ++i)
-    if (grid[i].row != grid[0].row + std::int64_t(i / 3) || grid[i].column != grid[0].column + std::int64_t(i % 3))
-      return {};
-  return grid;
-}
-
 // How the work is cut: blocks of tiles, counted through all images.
 struct Blocking {
-  std::int64_t tiles_h, tiles_w, tiles;
+  WinogradTiles tiles;
   std::int64_t blocks;
   std::int64_t chunk_runs;  // of a block's chunks: too few blocks are shared out by them
 
-  std::int64_t begin(std::int64_t block) const { return tiles * block / blocks; }
-  std::int64_t most_tiles() const { return ceil_div(tiles, blocks); }
+  std::int64_t begin(std::int64_t block) const { return tiles.count * block / blocks; }
+  std::int64_t most_tiles() const { return ceil_div(tiles.count, blocks); }
 };
 
 Blocking choose_blocking(const Correlation& p, std::int64_t chunks, int threads) {
-  Blocking b{};
-  b.tiles_h = ceil_div(p.out_h, kOutputs);
-  b.tiles_w = ceil_div(p.out_w, kOutputs);
-  b.tiles = p.images * b.tiles_h * b.tiles_w;
+  Blocking b{WinogradTiles(p), 0, 1};
   const std::int64_t fit = kInputBytes / (kWinogradPoints * p.c * std::int64_t(sizeof(float)));
-  b.blocks = ceil_div(b.tiles, std::clamp(fit, kFewTiles, kManyTiles));
+  b.blocks = ceil_div(b.tiles.count, std::clamp(fit, kFewTiles, kManyTiles));
   // A multiple of the threads, so that none waits for the last block.
   if (b.blocks < 8 * threads) {
     const std::int64_t up = ceil_div(b.blocks, threads) * threads, down = up - threads;
-    if (up * kFewTiles <= b.tiles)
+    if (up * kFewTiles <= b.tiles.count)
       b.blocks = up;
     else if (down > 0)
       b.blocks = down;
@@ -69,7 +54,7 @@ class Winograd final : public PackedCorrelation<float> {
  public:
   Winograd(const Correlation& problem, const Weights<float>& weights)
       : problem_(problem),
-        grid_(grid_of(problem)),
+        grid_(winograd_grid(problem)),
         lanes_(kernels<float>().lanes),
         vectors_(ceil_div(problem.k, lanes_)),
         chunks_(ceil_div(vectors_, kChunkVectors)),
@@ -87,7 +72,8 @@ class Winograd final : public PackedCorrelation<float> {
       const std::int64_t run = unit % blocking.chunk_runs, block = unit / blocking.chunk_runs % blocking.blocks,
                          group = unit / blocking.chunk_runs / blocking.blocks;
       float* const v = thread_workspace<float>(std::size_t(v_size + m_size));
-      const std::vector<WinogradRun> runs = runs_of(blocking, block);
+      const std::vector<WinogradRun> runs =
+          winograd_runs(problem_, grid_[0], blocking.tiles, blocking.begin(block), blocking.begin(block + 1));
       if (!workspace_holds(number, unit / blocking.chunk_runs)) transform_input(call, group, runs, v);
       for (std::int64_t chunk = chunks_ * run / blocking.chunk_runs; chunk < chunks_ * (run + 1) / blocking.chunk_runs;
            ++chunk)
@@ -108,9 +94,8 @@ class Winograd final : public PackedCorrelation<float> {
  private:
   // Multiply-adds, or 0 where they are too few to share.
   double work() const {
-    const std::int64_t tiles =
-        problem_.images * ceil_div(problem_.out_h, kOutputs) * ceil_div(problem_.out_w, kOutputs);
-    const double macs = double(kWinogradPoints * problem_.groups * tiles) * double(problem_.c * problem_.k);
+    const double macs =
+        double(kWinogradPoints * problem_.groups * WinogradTiles(problem_).count) * double(problem_.c * problem_.k);
     return macs < kSerialWork ? 0 : macs;
   }
 
@@ -171,34 +156,6 @@ class Winograd final : public PackedCorrelation<float> {
     });
   }
 
-  // Cuts a block into runs; the offsets in x and y are from the group's first plane of the first image.
-  std::vector<WinogradRun> runs_of(const Blocking& blocking, std::int64_t block) const {
-    const Correlation& p = problem_;
-    const std::int64_t begin = blocking.begin(block), end = blocking.begin(block + 1);
-    std::vector<WinogradRun> runs;
-    for (std::int64_t at = begin; at < end;) {
-      const std::int64_t i = at / blocking.tiles_w % blocking.tiles_h, image = at / blocking.tiles_w / blocking.tiles_h;
-      const std::int64_t j = at % blocking.tiles_w, left = std::min(blocking.tiles_w - j, end - at);
-      const std::int64_t tiles = ceil_div(left, ceil_div(left, lanes_ - 1));
-      const std::int64_t row = grid_[0].row + kOutputs * i, column = grid_[0].column + kOutputs * j;
-      WinogradRun run{};
-      run.tile = at - begin;
-      run.tiles = int(tiles);
-      run.lanes = int(end - at >= lanes_ ? lanes_ : tiles);
-      run.x = image * p.groups * p.c * p.in_h * p.in_w + row * p.in_w + column;
-      run.row_begin = int(std::clamp<std::int64_t>(-row, 0, 6));
-      run.row_end = int(std::clamp<std::int64_t>(p.in_h - row, 0, 6));
-      run.column_begin = int(std::clamp<std::int64_t>(-column, 0, 4 * lanes_));
-      run.column_end = int(std::clamp<std::int64_t>(p.in_w - column, 0, kOutputs * tiles + 2));
-      run.y = image * p.y_image + kOutputs * i * p.y_row + kOutputs * j;
-      run.rows = int(std::min(kOutputs, p.out_h - kOutputs * i));
-      run.columns = int(std::min(kOutputs * tiles, p.out_w - kOutputs * j));
-      runs.push_back(run);
-      at += tiles;
-    }
-    return runs;
-  }
-
   void transform_input(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, float* v) const {
     const Correlation& p = problem_;
     kernels<float>().winograd_input({call.x + group * p.c * p.in_h * p.in_w, p.c, p.in_h * p.in_w, p.in_w, runs.data(),
@@ -238,8 +195,51 @@ class Winograd final : public PackedCorrelation<float> {
 
 }  // namespace
 
+std::vector<Tap> winograd_grid(const Correlation& p) {
+  std::vector<Tap> grid = p.taps;
+  if (grid.size() != 9) return {};
+  std::sort(grid.begin(), grid.end(),
+            [](const Tap& a, const Tap& b) { return a.row != b.row ? a.row < b.row : a.column < b.column; });
+  for (std::size_t i = 0; i < 9; ++i)
+    if (grid[i].row != grid[0].row + std::int64_t(i / 3) || grid[i].column != grid[0].column + std::int64_t(i % 3))
+      return {};
+  return grid;
+}
+
+WinogradTiles::WinogradTiles(const Correlation& p)
+    : rows(ceil_div(p.out_h, kWinogradOutputs)),
+      columns(ceil_div(p.out_w, kWinogradOutputs)),
+      count(p.images * rows * columns) {}
+
+std::vector<WinogradRun> winograd_runs(const Correlation& p, const Tap& first_tap, const WinogradTiles& tiles,
+                                       std::int64_t begin, std::int64_t end) {
+  const std::int64_t lanes = kernels<float>().lanes;
+  std::vector<WinogradRun> runs;
+  for (std::int64_t at = begin; at < end;) {
+    const std::int64_t i = at / tiles.columns % tiles.rows, image = at / tiles.columns / tiles.rows;
+    const std::int64_t j = at % tiles.columns, left = std::min(tiles.columns - j, end - at);
+    const std::int64_t count = ceil_div(left, ceil_div(left, lanes - 1));
+    const std::int64_t row = first_tap.row + kWinogradOutputs * i, column = first_tap.column + kWinogradOutputs * j;
+    WinogradRun run{};
+    run.tile = at - begin;
+    run.tiles = int(count);
+    run.lanes = int(end - at >= lanes ? lanes : count);
+    run.x = image * p.groups * p.c * p.in_h * p.in_w + row * p.in_w + column;
+    run.row_begin = int(std::clamp<std::int64_t>(-row, 0, 6));
+    run.row_end = int(std::clamp<std::int64_t>(p.in_h - row, 0, 6));
+    run.column_begin = int(std::clamp<std::int64_t>(-column, 0, 4 * lanes));
+    run.column_end = int(std::clamp<std::int64_t>(p.in_w - column, 0, kWinogradOutputs * count + 2));
+    run.y = image * p.y_image + kWinogradOutputs * i * p.y_row + kWinogradOutputs * j;
+    run.rows = int(std::min(kWinogradOutputs, p.out_h - kWinogradOutputs * i));
+    run.columns = int(std::min(kWinogradOutputs * count, p.out_w - kWinogradOutputs * j));
+    runs.push_back(run);
+    at += count;
+  }
+  return runs;
+}
+
 bool winograd_serves(const Correlation& p) {
-  return p.step_h == 1 && p.step_w == 1 && p.y_column == 1 && !grid_of(p).empty();
+  return p.step_h == 1 && p.step_w == 1 && p.y_column == 1 && !winograd_grid(p).empty();
 }
 
 // Measured against direct with two threads, weights packed already: direct's time over this one's at 56x56 is 1.3 for
@@ -252,8 +252,9 @@ bool winograd_serves(const Correlation& p) {
 // whose error next to their small size is large: such shapes stay with direct.
 bool winograd_pays(const Correlation& p) {
   const std::int64_t outputs = p.out_h * p.out_w;
-  const std::int64_t computed = kOutputs * kOutputs * ceil_div(p.out_h, kOutputs) * ceil_div(p.out_w, kOutputs);
-  const Tap first = grid_of(p).front();
+  const WinogradTiles tiles(p);
+  const std::int64_t computed = kWinogradOutputs * kWinogradOutputs * tiles.rows * tiles.columns;
+  const Tap first = winograd_grid(p).front();
   const bool little_padding = first.row >= -1 && first.column >= -1 && p.out_h + first.row + 1 <= p.in_h &&
                               p.out_w + first.column + 1 <= p.in_w;
   return little_padding && p.c >= 16 && p.k >= 16 && 2 * outputs >= computed &&

@@ -77,6 +77,10 @@ bool winograd_serves(const Correlation& problem);
 bool winograd_pays(const Correlation& problem);  // where it serves: whether it beats direct, from one image's geometry
 std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights);
 
+// The gradient for the weights of a forward correlation that winograd serves; dw (groups·k, c, 9).
+bool winograd_weight_gradient_pays(const Correlation& problem);  // where it serves, from the whole batch
+void winograd_weight_gradient(const Correlation& problem, const float* dy, const float* x, float* dw);
+
 // One input channel a group.
 bool depthwise_serves(const Correlation& problem);
 template <class T>
