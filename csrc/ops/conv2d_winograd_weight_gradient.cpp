@@ -4,8 +4,8 @@
 //
 //   dw = Gᵀ [ sum over tiles of (Bᵀ x B) · (A dy Aᵀ) ] G
 //
-// A unit of work owns a group of output channels and a slice of the tiles; it transforms blocks of tiles in its own
-// cache. The slices, fixed by the shape, are added in their order.
+// A unit of work owns some input channels, some output channels and a slice of the tiles; it transforms blocks of tiles
+// in its own cache. The slices, fixed by the shape, are added in their order.
 #include <algorithm>
 
 #include "../kernels/kernels.h"
@@ -26,30 +26,42 @@ constexpr std::int64_t kUnits = 8, kSliceBytes = 8 << 20;
 
 struct Cut {
   WinogradTiles tiles;
-  std::int64_t lanes, vectors;  // of output channels
-  std::int64_t channel_groups;  // of output channels
-  std::int64_t slices;          // of tiles
-  std::int64_t block;           // tiles
+  std::int64_t lanes, vectors;      // of output channels
+  std::int64_t k_groups, c_groups;  // of a unit's output and input channels
+  std::int64_t units;               // of a slice
+  std::int64_t slices, block;       // of tiles
   std::int64_t v_tile, v_point, d_point, m_point;
-
-  std::int64_t vector_begin(std::int64_t channel_group) const { return vectors * channel_group / channel_groups; }
 
   explicit Cut(const Correlation& p) : tiles(p), lanes(kernels<float>().lanes), vectors(ceil_div(p.k, lanes)) {
     const auto bytes = [&](std::int64_t values) { return kWinogradPoints * values * std::int64_t(sizeof(float)); };
-    const std::int64_t fit = std::max(kChunkVectors, kSumBytes / bytes(p.c * lanes));
-    channel_groups = ceil_div(vectors, fit);
-    const std::int64_t most = ceil_div(vectors, channel_groups) * lanes;
-    block = std::clamp(kBlockBytes / bytes(p.c + most), kFewTiles, kManyTiles);
-    slices = std::clamp<std::int64_t>(
-        kUnits / (channel_groups * p.groups), 1,
-        std::max<std::int64_t>(
-            1, std::min(tiles.count / kFewTiles, kSliceBytes / bytes(p.c * vectors * lanes * p.groups))));
+    c_groups = ceil_div(p.c, kSumBytes / bytes(kChunkVectors * lanes));
+    const std::int64_t c = ceil_div(p.c, c_groups);
+    k_groups = ceil_div(vectors, std::max(kChunkVectors, kSumBytes / bytes(c * lanes)));
+    const std::int64_t k = ceil_div(vectors, k_groups) * lanes;
+    units = p.groups * k_groups * c_groups;
+    block = std::clamp(kBlockBytes / bytes(c + k), kFewTiles, kManyTiles);
+    slices = std::clamp<std::int64_t>(std::min(tiles.count / kFewTiles, kSliceBytes / (units * bytes(c * k))), 1,
+                                      ceil_div(kUnits, units));
     // From point to point a vector more than needed, or all 36 would fall into a few of the cache's sets.
-    v_tile = ceil_div(p.c, lanes) * lanes;
+    v_tile = ceil_div(c, lanes) * lanes;
     v_point = block * v_tile + lanes;
-    d_point = block * most + lanes;
-    m_point = p.c * most + lanes;
+    d_point = block * k + lanes;
+    m_point = c * k + lanes;
   }
+};
+
+// What a unit owns: of a group, input channels [c_begin, c_end) and vectors of output channels.
+struct Unit {
+  std::int64_t group, c_begin, c_end, vector_begin, vector_end;
+
+  Unit(const Correlation& p, const Cut& cut, std::int64_t unit) : group(unit / (cut.k_groups * cut.c_groups)) {
+    const std::int64_t c = unit % cut.c_groups, k = unit / cut.c_groups % cut.k_groups;
+    c_begin = p.c * c / cut.c_groups;
+    c_end = p.c * (c + 1) / cut.c_groups;
+    vector_begin = cut.vectors * k / cut.k_groups;
+    vector_end = cut.vectors * (k + 1) / cut.k_groups;
+  }
+  std::int64_t channels() const { return c_end - c_begin; }
 };
 
 }  // namespace
@@ -66,34 +78,29 @@ void winograd_weight_gradient(const Correlation& p, const float* dy, const float
   const Cut cut(p);
   const Tap first_tap = winograd_grid(p).front();
   const std::int64_t sum_size = kWinogradPoints * cut.m_point;
-  const std::int64_t units = p.groups * cut.channel_groups;  // of a slice
-  const Scratch<float> shared(std::size_t(cut.slices > 1 ? cut.slices * units * sum_size : 0));
-  // dw of a channel group from its slices' sums, for input channels [begin, end)
-  const auto finish = [&](std::int64_t unit, const float* sums, std::int64_t part, std::int64_t begin,
-                          std::int64_t end) {
-    const std::int64_t group = unit / cut.channel_groups, channel_group = unit % cut.channel_groups;
-    const std::int64_t first = cut.vector_begin(channel_group), last = cut.vector_begin(channel_group + 1);
-    for (std::int64_t chunk = first; chunk < last; chunk += kChunkVectors) {
-      const std::int64_t vectors = std::min(kChunkVectors, last - chunk), width = vectors * cut.lanes;
-      for (std::int64_t c = begin; c < end; ++c)
-        for (std::int64_t v = 0; v < vectors; ++v) {
-          const std::int64_t k = (chunk + v) * cut.lanes;
-          kernel.winograd_weight_gradient({sums + (chunk - first) * cut.lanes * p.c + c * width + v * cut.lanes,
-                                           cut.m_point, cut.slices, part, std::min(cut.lanes, p.k - k),
-                                           dw + ((group * p.k + k) * p.c + c) * 9, p.c * 9});
-        }
+  const bool share = cut.slices > 1;
+  const Scratch<float> shared(std::size_t(share ? cut.slices * cut.units * sum_size : 0));
+  // dw from the sums of a unit's slices, for `count` of its input channels from the first-th
+  const auto finish = [&](const Unit& own, const float* sums, std::int64_t first, std::int64_t count) {
+    for (std::int64_t chunk = own.vector_begin; chunk < own.vector_end; chunk += kChunkVectors) {
+      const std::int64_t vectors = std::min(kChunkVectors, own.vector_end - chunk), width = vectors * cut.lanes;
+      const float* m = sums + (chunk - own.vector_begin) * cut.lanes * own.channels() + first * width;
+      for (std::int64_t i = 0; i < count * vectors; ++i) {
+        const std::int64_t c = own.c_begin + first + i / vectors, k = (chunk + i % vectors) * cut.lanes;
+        kernel.winograd_weight_gradient({m + i * cut.lanes, cut.m_point, cut.slices, cut.units * sum_size,
+                                         std::min(cut.lanes, p.k - k), dw + ((own.group * p.k + k) * p.c + c) * 9,
+                                         p.c * 9});
+      }
     }
   };
-  parallel_for(cut.slices * units, p.macs() / 4, [&](std::int64_t at) {
-    const std::int64_t slice = at / units, unit = at % units;
-    const std::int64_t group = unit / cut.channel_groups, channel_group = unit % cut.channel_groups;
-    const std::int64_t first = cut.vector_begin(channel_group), last = cut.vector_begin(channel_group + 1);
-    float* const v = thread_workspace<float>(
-        std::size_t(kWinogradPoints * (cut.v_point + cut.d_point) + (cut.slices > 1 ? 0 : sum_size)));
+  parallel_for(cut.slices * cut.units, p.macs() / 4, [&](std::int64_t at) {
+    const std::int64_t slice = at / cut.units;
+    const Unit own(p, cut, at % cut.units);
+    float* const v =
+        thread_workspace<float>(std::size_t(kWinogradPoints * (cut.v_point + cut.d_point) + (share ? 0 : sum_size)));
     float* const d = v + kWinogradPoints * cut.v_point;
-    float* const m =
-        cut.slices > 1 ? shared.data() + (slice * units + unit) * sum_size : d + kWinogradPoints * cut.d_point;
-    const std::int64_t panels = ceil_div(p.c, kernel.most_rows[kChunkVectors]);
+    float* const sums = share ? shared.data() + at * sum_size : d + kWinogradPoints * cut.d_point;
+    const std::int64_t panels = ceil_div(own.channels(), kernel.most_rows[kChunkVectors]);
     const std::int64_t tile_begin = cut.tiles.count * slice / cut.slices,
                        tile_end = cut.tiles.count * (slice + 1) / cut.slices;
     const std::int64_t blocks = ceil_div(tile_end - tile_begin, cut.block);
@@ -102,33 +109,31 @@ void winograd_weight_gradient(const Correlation& p, const float* dy, const float
       const std::int64_t end = tile_begin + (tile_end - tile_begin) * (block + 1) / blocks, tiles = end - begin;
       const std::vector<WinogradRun> runs = winograd_runs(p, first_tap, cut.tiles, begin, end);
       const std::int64_t run_count = std::int64_t(runs.size());
-      kernel.winograd_turned_input({x + group * p.c * p.in_h * p.in_w, p.c, p.in_h * p.in_w, p.in_w, runs.data(),
-                                    run_count, v, cut.v_point, cut.v_tile});
-      for (std::int64_t chunk = first; chunk < last; chunk += kChunkVectors) {
-        const std::int64_t width = std::min(kChunkVectors, last - chunk) * cut.lanes, k = chunk * cut.lanes;
-        kernel.winograd_turned_gradient({dy + (group * p.k + k) * p.y_plane, std::min(width, p.k - k), p.y_plane,
-                                         p.y_row, runs.data(), run_count, d + (chunk - first) * cut.lanes * cut.block,
-                                         cut.d_point, width});
-      }
-      for (std::int64_t point = 0; point < kWinogradPoints; ++point)
-        for (std::int64_t chunk = first; chunk < last; chunk += kChunkVectors) {
-          const std::int64_t vectors = std::min(kChunkVectors, last - chunk), width = vectors * cut.lanes;
-          const float* u = d + point * cut.d_point + (chunk - first) * cut.lanes * cut.block;
+      kernel.winograd_turned_input({x + (own.group * p.c + own.c_begin) * p.in_h * p.in_w, own.channels(),
+                                    p.in_h * p.in_w, p.in_w, runs.data(), run_count, v, cut.v_point, cut.v_tile});
+      for (std::int64_t chunk = own.vector_begin; chunk < own.vector_end; chunk += kChunkVectors) {
+        const std::int64_t vectors = std::min(kChunkVectors, own.vector_end - chunk), width = vectors * cut.lanes;
+        const std::int64_t before = (chunk - own.vector_begin) * cut.lanes, k = chunk * cut.lanes;
+        const float* u = d + before * tiles;
+        kernel.winograd_turned_gradient({dy + (own.group * p.k + k) * p.y_plane, std::min(width, p.k - k), p.y_plane,
+                                         p.y_row, runs.data(), run_count, d + before * tiles, cut.d_point, width});
+        float* m = sums + before * own.channels();
+        for (std::int64_t point = 0; point < kWinogradPoints; ++point, u += cut.d_point, m += cut.m_point)
           for (std::int64_t panel = 0; panel < panels; ++panel) {
-            const std::int64_t c = p.c * panel / panels, rows = p.c * (panel + 1) / panels - c;
-            kernel.product[rows][vectors]({v + point * cut.v_point + c, cut.v_tile, u, tiles,
-                                           m + point * cut.m_point + (chunk - first) * cut.lanes * p.c + c * width,
-                                           block > 0, nullptr, false, u, 0});
+            const std::int64_t c = own.channels() * panel / panels, rows = own.channels() * (panel + 1) / panels - c;
+            kernel.product[rows][vectors](
+                {v + point * cut.v_point + c, cut.v_tile, u, tiles, m + c * width, block > 0, nullptr, false, u, 0});
           }
-        }
+      }
     }
-    if (cut.slices == 1) finish(unit, m, 0, 0, p.c);
+    if (!share) finish(own, sums, 0, own.channels());
   });
-  if (cut.slices == 1) return;
-  const std::int64_t pieces = std::min<std::int64_t>(p.c, 8);
-  parallel_for(units * pieces, double(p.groups * p.c * p.k * 36 * cut.slices), [&](std::int64_t at) {
-    const std::int64_t unit = at / pieces, piece = at % pieces;
-    finish(unit, shared.data() + unit * sum_size, units * sum_size, p.c * piece / pieces, p.c * (piece + 1) / pieces);
+  if (!share) return;
+  constexpr std::int64_t pieces = 8;  // of a unit's input channels
+  parallel_for(cut.units * pieces, double(p.groups * p.c * p.k * kWinogradPoints * cut.slices), [&](std::int64_t at) {
+    const Unit own(p, cut, at / pieces);
+    const std::int64_t first = own.channels() * (at % pieces) / pieces;
+    finish(own, shared.data() + at / pieces * sum_size, first, own.channels() * (at % pieces + 1) / pieces - first);
   });
 }
 
