@@ -20,7 +20,7 @@
 namespace convnet {
 namespace {
 
-constexpr std::int64_t kBlockBytes = 512 << 10;  // of the second-level cache, for both operands of a block of rows
+constexpr std::int64_t kBlockBytes = 768 << 10;  // of the second-level cache, for both operands of a block of rows
 constexpr std::int64_t kSliceBytes = 6 << 20;    // for the partial sums of all slices
 constexpr std::int64_t kMostSlices = 16;
 
@@ -64,6 +64,7 @@ Geometry geometry(const Conv2dShape& s) {
   g.slices =
       std::clamp<std::int64_t>(kSliceBytes / std::max<std::int64_t>(1, g.partial_size(s) * std::int64_t(sizeof(T))), 1,
                                std::min(kMostSlices, s.n));
+  if (s.n > 0) g.slices = ceil_div(s.n, ceil_div(s.n, g.slices));  // as many images in each
   g.panel_runs = std::min(g.panels, ceil_div(4, g.slices * s.groups));
   return g;
 }
