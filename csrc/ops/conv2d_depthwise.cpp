@@ -112,8 +112,19 @@ std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem,
   return std::make_unique<DepthwiseCorrelation<T>>(problem, weights);
 }
 
+// Measured against the product of turned operands (conv2d_weight_gradient.cpp): 1.2 to 1.4 times faster for 1->6 and
+// 3->6 channels of 5x5, 0.8 for 1->20, 0.9 for 3->32 of 3x3.
+bool depthwise_gradient_pays(const Correlation& p) {
+  return depthwise_serves(p) || (p.c * p.k <= 18 && strips_serve(p));
+}
+
 template <class T>
-void depthwise_weight_gradient(const Correlation& p, const T* dy, const T* x, T* dw) {
+void depthwise_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw) {
+  // Each input channel is a group here, several of which meet the same dy.
+  const std::int64_t channels = problem.c;
+  Correlation p = problem;
+  p.groups *= channels;
+  p.c = 1;
   const StripLayout s = lay_out_strips<T>(p);
   const DepthwiseTaps kind = taps_kind(p);
   const std::int64_t lanes = kernels<T>().lanes, taps = p.reduction(), sums = p.k * taps * lanes;  // of one group
@@ -136,10 +147,11 @@ void depthwise_weight_gradient(const Correlation& p, const T* dy, const T* x, T*
         const StripPlace at = s.place(p, i / s.strips(p) * p.groups + group, i % s.strips(p));
         fill_strip(p, s, x, at, T(0), padded_for, strip);
         for (std::int64_t k = 0; k < p.k; ++k)
-          kernels<T>().depthwise_gradient[int(kind)](
-              {strip, p.step_h * s.pitch, taps, s.tap_offset.data(),
-               dy + at.plane / p.groups * p.y_image + (group * p.k + k) * p.y_plane + at.row * p.y_row + at.column,
-               p.y_row, at.rows, at.columns, sum + k * taps * lanes});
+          kernels<T>().depthwise_gradient[int(kind)]({strip, p.step_h * s.pitch, taps, s.tap_offset.data(),
+                                                      dy + at.plane / p.groups * p.y_image +
+                                                          (group / channels * p.k + k) * p.y_plane + at.row * p.y_row +
+                                                          at.column,
+                                                      p.y_row, at.rows, at.columns, sum + k * taps * lanes});
       }
     }
   });
@@ -151,7 +163,7 @@ void depthwise_weight_gradient(const Correlation& p, const T* dy, const T* x, T*
       T* const lane = sum + i * lanes;
       for (std::int64_t half = lanes / 2; half > 0; half /= 2)
         for (std::int64_t j = 0; j < half; ++j) lane[j] += lane[j + half];
-      dw[group * p.k * taps + i] = lane[0];
+      dw[((group / channels * p.k + i / taps) * channels + group % channels) * taps + i % taps] = lane[0];
     }
   });
 }
