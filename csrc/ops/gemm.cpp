@@ -10,17 +10,17 @@
 namespace convnet {
 namespace {
 
-constexpr std::int64_t kTerms = 384;    // of the sum, taken from a block of b at a time
+constexpr std::int64_t kTerms = 384;    // at most, of the sum, taken from a block of b at a time
 constexpr std::int64_t kColumns = 384;  // of b, in such a block: together 576 KB of the second-level cache in float32
 
 constexpr std::int64_t kPanelsAsItLies = 8;
 
-// `count` rows of a from `first`, terms outermost: packed[p·count + i]
+// `count` rows of a from `first`, their k terms from p0 outermost: packed[p·count + i]
 template <class T>
-void pack_rows(const Matrix<T>& a, std::int64_t first, std::int64_t count, std::int64_t k, T* packed) {
-  const T* from = a.data + first * a.row_stride;
+void pack_rows(const Matrix<T>& a, std::int64_t first, std::int64_t count, std::int64_t p0, std::int64_t k, T* packed) {
+  const T* from = a.data + first * a.row_stride + p0 * a.column_stride;
   if (a.row_stride == 1) {
-    for (std::int64_t p = 0; p < k; ++p) std::copy_n(from + p * a.column_stride, count, packed + p * count);
+    kernels<T>().copy_rows(from, a.column_stride, k, count, packed, count);
   } else {
     kernels<T>().transpose(from, a.row_stride, count, k, packed, count);
   }
@@ -59,39 +59,53 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Matrix<T>& a, co
   // last column and computes some columns of its neighbour again, which is cheaper than packing it.
   const std::int64_t tile_columns = vectors * lanes;
   const bool as_it_lies = panels <= kPanelsAsItLies && b.column_stride == 1 && n >= tile_columns;
-  const std::int64_t block_columns = std::max<std::int64_t>(1, kColumns / tile_columns) * tile_columns;
+  // Two units a thread at least: of few panels by their columns, else by the panels.
+  const double macs = double(m) * double(n) * double(k);
+  const std::int64_t units = 2 * threads_for(panels * ceil_div(n, tile_columns), macs);
+  const std::int64_t block_columns =
+      std::clamp<std::int64_t>(as_it_lies ? n / units / tile_columns : kColumns / tile_columns, 1,
+                               ceil_div(kColumns, tile_columns)) *
+      tile_columns;
   const std::int64_t blocks = ceil_div(n, block_columns);
-  const std::int64_t runs = std::clamp<std::int64_t>(4 / blocks, 1, panels);
+  const std::int64_t runs = units == 2 ? 1 : std::clamp<std::int64_t>(ceil_div(units, blocks), 1, panels);
+  const std::int64_t steps = ceil_div(k, kTerms);
 
-  const Scratch<T> rows(std::size_t(m) * std::size_t(k));
-  parallel_for(panels, double(m) * double(k), [&](std::int64_t panel) {
-    const std::int64_t begin = panel_begin(panel);
-    pack_rows(a, begin, panel_begin(panel + 1) - begin, k, rows.data() + begin * k);
-  });
-  parallel_for(blocks * runs, double(m) * double(n) * double(k), [&](std::int64_t unit) {
+  const std::int64_t most_rows = ceil_div(m, panels);
+  const std::uint64_t call = new_call();
+  parallel_for(blocks * runs, macs, [&](std::int64_t unit) {
     const std::int64_t run = unit % runs, first = unit / runs * block_columns;
     const std::int64_t columns = std::min(block_columns, n - first);
-    T* packed = thread_workspace<T>(std::size_t(kTerms * block_columns + kMostRows * kMostVectors * lanes));
-    T* sums = packed + kTerms * block_columns;
+    // All of a for the thread's units where b is read as it lies, else a panel at a time beside b's block.
+    const std::int64_t a_size = as_it_lies ? m * k : kTerms * most_rows,
+                       b_size = as_it_lies ? 0 : kTerms * block_columns;
+    T* const packed_a = thread_workspace<T>(std::size_t(a_size + b_size + most_rows * tile_columns));
+    T* const packed_b = packed_a + a_size;
+    T* const sums = packed_b + b_size;
+    if (!workspace_holds(call, 0) && as_it_lies)
+      for (std::int64_t panel = 0; panel < panels; ++panel)
+        pack_rows(a, panel_begin(panel), panel_begin(panel + 1) - panel_begin(panel), 0, k,
+                  packed_a + panel_begin(panel) * k);
     const std::int64_t no_offset = 0;
-    for (std::int64_t p0 = 0; p0 < k; p0 += kTerms) {
+    for (std::int64_t step = 0; step < steps; ++step) {
+      const std::int64_t p0 = k * step / steps;
       Tile<T> tile{};
-      tile.channels = std::min(kTerms, k - p0);
+      tile.channels = k * (step + 1) / steps - p0;
       tile.taps = 1;
       tile.tap_offset = &no_offset;
       tile.add = add || p0 > 0;
-      tile.relu = relu && p0 + tile.channels == k;
+      tile.relu = relu && step + 1 == steps;
       for (std::int64_t j = 0; !as_it_lies && j < columns; j += tile_columns) {
         const std::int64_t count = std::min(tile_columns, columns - j);
-        pack_columns(b, p0, tile.channels, first + j, count, ceil_div(count, lanes) * lanes, packed + j * kTerms);
+        pack_columns(b, p0, tile.channels, first + j, count, ceil_div(count, lanes) * lanes, packed_b + j * kTerms);
       }
       for (std::int64_t panel = panels * run / runs; panel < panels * (run + 1) / runs; ++panel) {
         const std::int64_t begin = panel_begin(panel), count_rows = panel_begin(panel + 1) - begin;
-        tile.a = rows.data() + begin * k + p0 * count_rows;
+        if (!as_it_lies) pack_rows(a, begin, count_rows, p0, tile.channels, packed_a);
+        tile.a = as_it_lies ? packed_a + begin * k + p0 * count_rows : packed_a;
         for (std::int64_t j = 0; j < columns; j += tile_columns) {
           const std::int64_t count = std::min(tile_columns, columns - j), width = ceil_div(count, lanes) * lanes;
           const std::int64_t repeated = as_it_lies ? width - count : 0;
-          tile.b = as_it_lies ? b.data + p0 * b.row_stride + first + j - repeated : packed + j * kTerms;
+          tile.b = as_it_lies ? b.data + p0 * b.row_stride + first + j - repeated : packed_b + j * kTerms;
           tile.channel_stride = as_it_lies ? b.row_stride : width;
           T* const y = c + begin * n + first + j;
           const auto multiply = kernel.tile[count_rows][width / lanes];
