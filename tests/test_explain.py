@@ -27,6 +27,8 @@ def threads() -> Iterator[None]:
         ("direct", ((1, 64, 56, 56), (64, 64, 3, 3), 2, 1), "float32"),
         ("direct", ((1, 256, 56, 56), (64, 256, 1, 1)), "float32"),
         ("direct", ((32, 1, 28, 28), (6, 1, 5, 5), 1, 2), "float32"),
+        ("gemm", ((1, 1024, 14, 14), (256, 1024, 1, 1)), "float32"),
+        ("gemm", ((1, 512, 14, 14), (512, 512, 3, 3), 2, 1), "float64"),
         ("depthwise", ((1, 32, 112, 112), (32, 1, 3, 3), 1, 1, 1, 32), "float32"),
         ("depthwise", ((1, 32, 112, 112), (64, 1, 5, 5), 2, 2, 1, 32), "float64"),
         ("reference", ((0, 64, 56, 56), (64, 64, 3, 3), 1, 1), "float32"),
@@ -63,7 +65,7 @@ def test_threads_have_workspace_each() -> None:
 
 def test_the_algorithm_asked_for() -> None:
     assert convnet.explain_conv2d(*SQUARE, algorithm="direct").algorithm == "direct"
-    assert convnet.explain_conv2d(*SQUARE, algorithm="gemm").algorithm == "direct"
+    assert convnet.explain_conv2d(*SQUARE, algorithm="gemm").algorithm == "gemm"
     explained = convnet.explain_conv2d(*SQUARE, algorithm="reference")
     assert (explained.algorithm, explained.workspace) == ("reference", 0)
 

@@ -15,6 +15,7 @@ import convnet
 TESTS = Path(__file__).parent
 SUITES = (
     "test_conv2d.py",
+    "test_winograd.py",
     "test_pool2d.py",
     "test_gemm.py",
     "test_activations.py",

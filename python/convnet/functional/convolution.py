@@ -103,7 +103,8 @@ def conv2d_backward(
     Args:
         dy: the shape of y; x, weight and the rest as in `conv2d`.
         needs: which of (dx, dw, db) to compute.
-        algorithm: of dx, as in `conv2d` ("reference" has no backward); "direct" avoids Winograd's rounding.
+        algorithm: of dx and dw, as in `conv2d` ("reference" has no backward); "direct" avoids Winograd's
+            rounding.
 
     Returns:
         (dx, dw, db), like x, weight and (C_out,), in the same layout; None where not needed.
@@ -191,7 +192,7 @@ def conv2d_shape(
 class Conv2dExplanation:
     """How a native `conv2d` is computed, and what it takes beside x, weight and y."""
 
-    algorithm: str  # "direct", "winograd", "depthwise" or "reference"
+    algorithm: str  # "direct", "gemm", "winograd", "depthwise" or "reference"
     isa: str
     tile: tuple[int, int]  # rows and columns of the largest register tile
     packed_weights: int  # bytes
@@ -212,8 +213,8 @@ def explain_conv2d(
 ) -> Conv2dExplanation:
     """How the native backend would compute a `conv2d`, on this machine with this many threads.
 
-    A tile's rows are output channels and its columns positions for "direct", 4x4 blocks of outputs and
-    output channels for "winograd", rows and columns of outputs for "depthwise".
+    A tile's rows are output channels and its columns positions for "direct", the other way round for "gemm",
+    4x4 blocks of outputs and output channels for "winograd", rows and columns of outputs for "depthwise".
 
     Args:
         x_shape: (N, C_in, H, W).

@@ -1,0 +1,109 @@
+"""Rounding of Winograd's F(4x4, 3x3), which is more than direct's: bounded forward, for dx and for dw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import convnet
+import shapes
+from shapes import ConvCase
+
+UNIT = np.finfo("f4").eps / 2
+UNIT_STRIDE = (1, 1)
+
+
+def case_of(images: int, c: int, k: int, size: tuple[int, int], pad: int = 1, groups: int = 1) -> ConvCase:
+    return ConvCase(
+        (images, c, *size), (k, c // groups, 3, 3), UNIT_STRIDE, ((pad, pad), (pad, pad)), UNIT_STRIDE, groups
+    )
+
+
+CASES = [
+    case_of(1, 64, 64, (28, 28)),
+    case_of(2, 16, 48, (17, 30)),
+    case_of(9, 130, 33, (7, 7)),
+    case_of(1, 256, 20, (14, 13)),
+    case_of(4, 40, 36, (9, 21), groups=2),
+    case_of(5, 17, 16, (12, 12), pad=0),
+]
+
+
+@pytest.fixture(autouse=True)
+def native() -> Iterator[None]:
+    threads = convnet.get_num_threads()
+    with convnet.backend("native"):
+        yield
+    convnet.set_num_threads(threads)
+
+
+def results(case: ConvCase, arrays: tuple[np.ndarray, ...], algorithm: str) -> list[np.ndarray]:
+    """y, dx and dw."""
+    x, weight, dy = arrays
+    y = convnet.conv2d(x, weight, None, *case.geometry, algorithm=algorithm)
+    dx, dw, _ = convnet.conv2d_backward(
+        dy, x, weight, *case.geometry, algorithm=algorithm, needs=(True, True, False)
+    )
+    return [y, dx, dw]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_error_on_normal_data(case: ConvCase) -> None:
+    """At most 64·u·Σ|x||w| anywhere, and 4 times direct's in the root mean square.
+
+    Without padding dx has corners of one term a channel, where the first may be more; "auto" goes direct.
+    """
+    rng = np.random.default_rng(0)
+    arrays = tuple(shapes.normals(rng, shape, "f4") for shape in (case.x, case.weight, case.y))
+    wide = tuple(a.astype("f8") for a in arrays)
+    found, direct = results(case, arrays, "winograd"), results(case, arrays, "direct")
+    exact = results(case, wide, "direct")
+    sizes = results(case, tuple(abs(a) for a in wide), "direct")
+    for name, y, plain, expected, size in zip(("y", "dx", "dw"), found, direct, exact, sizes, strict=True):
+        error, plain_error = abs(y - expected), abs(plain - expected)
+        assert not np.array_equal(y, plain), f"{name}: not Winograd's"
+        if case.padding[0][0] == 1 or name != "dx":
+            assert np.all(error <= 64 * UNIT * size), name
+        assert np.sqrt(np.mean(error**2)) <= 4 * np.sqrt(np.mean(plain_error**2)), name
+
+
+def test_error_beside_large_values() -> None:
+    """What is large in a tile of 6 x 6 inputs rounds its small outputs; no tile feels another's values."""
+    rng = np.random.default_rng(1)
+    case = case_of(1, 16, 16, (32, 32))
+    x, weight = shapes.normals(rng, case.x, "f4"), shapes.normals(rng, case.weight, "f4")
+    x[:, :, :, 15:] *= 1e6
+    exact = convnet.conv2d(x.astype("f8"), weight.astype("f8"), None, *case.geometry, algorithm="direct")
+    error = abs(convnet.conv2d(x, weight, None, *case.geometry, algorithm="winograd") - exact)
+    small = convnet.conv2d(
+        abs(x).astype("f8"), abs(weight).astype("f8"), None, *case.geometry, algorithm="direct"
+    )
+    # The tiles of columns 0 to 11 read inputs up to column 12; 12 and 13 share theirs with large values.
+    assert np.all(error[..., :12] <= 64 * UNIT * small[..., :12])
+    assert np.any(error[..., 12:14] > 64 * UNIT * small[..., 12:14])
+    largest = abs(x).max() * abs(weight).sum(axis=(1, 2, 3)).max()
+    assert np.all(error <= 64 * UNIT * largest)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_threads_do_not_change_a_bit(case: ConvCase) -> None:
+    rng = np.random.default_rng(2)
+    arrays = tuple(shapes.normals(rng, shape, "f4") for shape in (case.x, case.weight, case.y))
+    convnet.set_num_threads(1)
+    alone = results(case, arrays, "winograd")
+    for threads in (2, 3, 4, 8):
+        convnet.set_num_threads(threads)
+        for found, expected in zip(results(case, arrays, "winograd"), alone, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_an_image_alone_or_in_a_batch() -> None:
+    rng = np.random.default_rng(3)
+    case = case_of(5, 20, 20, (11, 14))
+    x, weight = shapes.normals(rng, case.x, "f4"), shapes.normals(rng, case.weight, "f4")
+    together = convnet.conv2d(x, weight, None, *case.geometry, algorithm="winograd")
+    for i in range(len(x)):
+        alone = convnet.conv2d(x[i : i + 1], weight, None, *case.geometry, algorithm="winograd")
+        np.testing.assert_array_equal(alone[0], together[i])
