@@ -274,9 +274,10 @@ struct Kernels {
   void (*average_pool)(const Pool<T>&);
   // y[i][j] = x[i][j] for i < rows, j < columns
   void (*copy_rows)(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t columns, T* y, std::int64_t y_row);
-  // y, of `size` elements, = 0, then y[index[i]] += x[i] for i < count. False, and y left alone, where an index is
-  // outside.
-  bool (*scatter)(const T* x, const std::int64_t* index, std::int64_t count, std::int64_t size, T* y);
+  // For each of `planes` that follow one another, y, of `size` elements, = 0, then y[index[i]] += x[i] for i < count.
+  // False where an index is outside; y is then worth nothing.
+  bool (*scatter)(const T* x, const std::int64_t* index, std::int64_t planes, std::int64_t count, std::int64_t size,
+                  T* y);
   void (*split_rows[int(RowReduction::count)])(const RowSplit<T>&);
   // y[j][i] = x[i][j] for i < rows, j < columns
   void (*transpose)(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,

@@ -168,13 +168,14 @@ template <class T>
 void max_pool2d_backward(const Pool2dShape& s, const T* dy, const std::int64_t* indices, T* dx) {
   // In multiply-adds; a scattered element costs about four (measured).
   const double scatter_work = 4.0 * double(s.planes()) * double(s.in_plane() + s.out_plane());
-  const Kernels<T>& kernel = kernels<T>();
-  parallel_for(s.planes(), scatter_work, [&](std::int64_t plane) {
-    const std::int64_t* const begin = indices + plane * s.out_plane();
-    const T* const from = dy + plane * s.out_plane();
-    if (kernel.scatter(from, begin, s.out_plane(), s.in_plane(), dx + plane * s.in_plane())) return;
-    const std::int64_t bad =
-        *std::find_if(begin, begin + s.out_plane(), [&](std::int64_t i) { return i < 0 || i >= s.in_plane(); });
+  const std::int64_t run = std::max<std::int64_t>(1, kUnitOutputs / (s.in_plane() + s.out_plane()));
+  parallel_for(ceil_div(s.planes(), run), scatter_work, [&](std::int64_t unit) {
+    const std::int64_t first = unit * run, planes = std::min(run, s.planes() - first);
+    const std::int64_t *const begin = indices + first * s.out_plane(), *const end = begin + planes * s.out_plane();
+    const T* const from = dy + first * s.out_plane();
+    T* const to = dx + first * s.in_plane();
+    if (kernels<T>().scatter(from, begin, planes, s.out_plane(), s.in_plane(), to)) return;
+    const std::int64_t bad = *std::find_if(begin, end, [&](std::int64_t i) { return i < 0 || i >= s.in_plane(); });
     throw std::invalid_argument(
         message("max_pool2d_backward: index ", bad, " is outside its plane of ", s.h, " x ", s.w, " elements"));
   });
