@@ -262,6 +262,13 @@ def is_nhwc(op: str, layout: Any) -> bool:
     return one_of(op, "layout", layout, LAYOUTS) == "NHWC"
 
 
+def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) != 4:
+        return shape  # the check of the sizes reports a wrong rank
+    N, H, W, C = shape
+    return N, C, H, W
+
+
 def to_nchw(x: Array) -> Array:
     if x.ndim != 4:
         return x  # the check of the sizes reports a wrong rank
@@ -287,6 +294,6 @@ def to_hwio(weight: Array) -> Array:
 
 def to_nhwc(y: Array) -> Array:
     N, C, H, W = y.shape
-    if y.dtype == _INT64 or not y.flags.c_contiguous:
+    if not y.flags.c_contiguous:
         return np.ascontiguousarray(y.transpose(0, 2, 3, 1))
     return _core.transpose(y.reshape(N, C, H * W)).reshape(N, H, W, C)
