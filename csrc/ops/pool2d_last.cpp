@@ -217,9 +217,11 @@ void avg_pool2d_last(const Pool2dShape& s, bool count_include_pad, const T* x, T
 
 template <class T>
 void max_pool2d_backward_last(const Pool2dShape& s, const T* dy, const std::int64_t* indices, T* dx) {
-  // With more taps one scattered element is cheaper than all comparisons.
+  // With many taps, or vectors that are mostly empty, a scattered element is cheaper than all comparisons (measured).
   constexpr std::int64_t most_taps = 16;
-  if (!places_fit(s) || s.k_h * s.k_w > most_taps || s.c < kernels<T>().lanes) return scatter_last(s, dy, indices, dx);
+  const std::int64_t lanes = kernels<T>().lanes;
+  const bool mostly_empty = s.c < 2 * lanes && s.c % lanes != 0;
+  if (!places_fit(s) || s.k_h * s.k_w > most_taps || mostly_empty) return scatter_last(s, dy, indices, dx);
   const Windows windows(s);
   const Columns columns(s, windows);
   std::atomic<bool> elsewhere{false};  // an index that is not in its window
