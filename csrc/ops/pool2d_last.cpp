@@ -11,19 +11,6 @@
 namespace convnet {
 namespace {
 
-// Where the windows of an output row begin, how many columns they hold, and how far apart their taps are.
-struct Columns {
-  std::vector<std::int64_t> first, taps;
-  std::int64_t row_step, column_step;  // in pixels; nothing is as far away as the dilation of a lone tap may be
-  Columns(const Pool2dShape& s, const Windows& windows)
-      : row_step(std::min(s.dilation_h, s.h) * s.w), column_step(std::min(s.dilation_w, s.w)) {
-    for (const Span& span : windows.columns) {
-      first.push_back(span.start);
-      taps.push_back(span.inside);
-    }
-  }
-};
-
 // Places are counted in lanes, from the window's first pixel on.
 bool places_fit(const Pool2dShape& s) { return s.in_plane() <= 1 << 30; }
 

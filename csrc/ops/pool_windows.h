@@ -1,11 +1,9 @@
 // The windows of a pooling, clipped to the input.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "message.h"
 #include "pool_shape.h"
 
 namespace convnet {
@@ -16,24 +14,16 @@ struct Span {
   std::int64_t inside, padded;  // taps on the input; taps on the padded extent
 };
 
-inline std::vector<Span> spans(std::int64_t out, std::int64_t in, std::int64_t kernel, std::int64_t stride,
-                               std::int64_t pad_before, std::int64_t pad_after, std::int64_t dilation) {
-  std::vector<Span> result;
-  for (std::int64_t o = 0; o < out; ++o) {
-    const std::int64_t start = o * stride - pad_before;
-    const std::int64_t begin = start < 0 ? (-start + dilation - 1) / dilation : 0;
-    const std::int64_t end = std::min(kernel, (in - start + dilation - 1) / dilation);
-    const std::int64_t padded = std::min(kernel, (in + pad_after - start + dilation - 1) / dilation);
-    result.push_back({begin, end, start + begin * dilation, end - begin, padded});
-  }
-  return result;
-}
-
 struct Windows {
   std::vector<Span> rows, columns;
-  explicit Windows(const Pool2dShape& s)
-      : rows(spans(s.o_h, s.h, s.k_h, s.stride_h, s.pad_top, s.pad_bottom, s.dilation_h)),
-        columns(spans(s.o_w, s.w, s.k_w, s.stride_w, s.pad_left, s.pad_right, s.dilation_w)) {}
+  explicit Windows(const Pool2dShape& s);
+};
+
+// Where the windows of an output row begin, how many columns they hold, and how far apart their taps are.
+struct Columns {
+  std::vector<std::int64_t> first, taps;
+  std::int64_t row_step, column_step;  // in pixels; nothing is as far away as the dilation of a lone tap may be
+  Columns(const Pool2dShape& s, const Windows& windows);
 };
 
 // Calls tap(place in the plane) for the window's elements in row-major order.
@@ -59,20 +49,11 @@ std::int64_t place_of_maximum(const Pool2dShape& s, const Span& rows, const Span
 
 // What an average divides by, along one axis.
 template <class T>
-std::vector<T> counts(const std::vector<Span>& axis, bool count_include_pad) {
-  std::vector<T> result;
-  for (const Span& span : axis) result.push_back(T(count_include_pad ? span.padded : span.inside));
-  return result;
-}
+std::vector<T> counts(const std::vector<Span>& axis, bool count_include_pad);
 
 // In multiply-adds: moving an element from or to memory costs about as much as two (measured).
-inline double pool_work(const Pool2dShape& s) {
-  return double(s.planes()) * (2.0 * double(s.in_plane()) + double(s.out_plane()) * double(s.k_h * s.k_w));
-}
+double pool_work(const Pool2dShape& s);
 
-[[noreturn]] inline void refuse_index(const Pool2dShape& s, std::int64_t index) {
-  throw std::invalid_argument(
-      message("max_pool2d_backward: index ", index, " is outside its plane of ", s.h, " x ", s.w, " elements"));
-}
+[[noreturn]] void refuse_index(const Pool2dShape& s, std::int64_t index);
 
 }  // namespace convnet
