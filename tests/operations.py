@@ -345,7 +345,7 @@ OPERATIONS = {
             "dy": Floats(HALVED, fixed=ALL),
             "indices": Integers(HALVED, 30),
             "input_shape": Shape(POOLED),
-            **_window(dilation=Size(1), ceil_mode=Flag(False)),
+            **_window(dilation=Size(1), ceil_mode=Flag(False), layout=_LAYOUT),
         },
         batch=("dy", "indices", "input_shape"),
     ),
@@ -368,7 +368,7 @@ OPERATIONS = {
         {
             "dy": Floats(HALVED, fixed=ALL),
             "input_shape": Shape(POOLED),
-            **_window(ceil_mode=Flag(False), count_include_pad=Flag(True), dilation=Size(1)),
+            **_window(ceil_mode=Flag(False), count_include_pad=Flag(True), dilation=Size(1), layout=_LAYOUT),
         },
         batch=("dy", "input_shape"),
     ),

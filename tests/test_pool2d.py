@@ -199,11 +199,58 @@ def test_padding_by_name(backend: str, name: str) -> None:
     )
 
 
-def test_channels_last(backend: str, dtype: np.dtype) -> None:
-    x = shapes.integers(np.random.default_rng(3), (2, 3, 5, 6), dtype)
-    last = x.transpose(0, 2, 3, 1)
-    for pool in (convnet.max_pool2d, convnet.avg_pool2d):
-        np.testing.assert_array_equal(pool(last, 2, 1, layout="NHWC").transpose(0, 3, 1, 2), pool(x, 2, 1))
+def last(a: np.ndarray) -> np.ndarray:
+    """(N, C, H, W) as (N, H, W, C)."""
+    return np.ascontiguousarray(a.transpose(0, 2, 3, 1))
+
+
+CHANNELS_LAST = {"naive": (3, 3), "im2col": (9, 9), "native": (140, 9)}  # channels, output columns
+
+
+@given(data=st.data())
+def test_channels_last(backend: str, dtype: np.dtype, data: st.DataObject) -> None:
+    """The maxima of the oracle, and what channels first gives, to the bit: whole vectors and parts."""
+    case = data.draw(shapes.pool_cases(*CHANNELS_LAST[backend]))
+    rng = np.random.default_rng(data.draw(shapes.seeds))
+    values = np.array([-np.inf, -2, -1, -0.0, 0.0, 1, np.inf, np.nan], dtype)
+    weights = np.array([4, 1, 1, 1, 1, 1, 0.2, 0.2])
+    x = rng.choice(values, case.x, p=weights / weights.sum())
+    window = case.kernel, case.stride, case.padding, case.dilation, case.ceil_mode
+    expected, places = oracles.max_pool2d(x, *window)
+    y, indices = convnet.max_pool2d(last(x), *window, return_indices=True, layout="NHWC")
+    assert y.dtype == dtype
+    assert y.tobytes() == last(expected).tobytes()
+    np.testing.assert_array_equal(indices, last(places), strict=True)
+    np.testing.assert_array_equal(convnet.max_pool2d(last(x), *window, layout="NHWC"), y)
+
+    dy, shape = shapes.normals(rng, expected.shape, dtype), last(x).shape
+    dx = convnet.max_pool2d_backward(last(dy), indices, shape, *window, layout="NHWC")
+    assert dx.tobytes() == last(convnet.max_pool2d_backward(dy, places, case.x, *window)).tobytes()
+
+    x = shapes.integers(rng, case.x, dtype)
+    geometry = case.kernel, case.stride, case.padding, case.ceil_mode, bool(rng.integers(2))
+    first, other = {"dilation": case.dilation}, {"dilation": case.dilation, "layout": "NHWC"}
+    mean = convnet.avg_pool2d(last(x), *geometry, **other)
+    assert mean.tobytes() == last(convnet.avg_pool2d(x, *geometry, **first)).tobytes()
+    dx = convnet.avg_pool2d_backward(last(dy), shape, *geometry, **other)
+    assert dx.tobytes() == last(convnet.avg_pool2d_backward(dy, case.x, *geometry, **first)).tobytes()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 16, 21, 64, 70])
+def test_indices_outside_their_windows(backend: str, dtype: np.dtype, channels: int) -> None:
+    """In their plane they are served, in both layouts; outside they are refused."""
+    rng = np.random.default_rng(channels)
+    shape = (2, channels, 6, 7)
+    dy = shapes.integers(rng, (2, channels, 3, 3), dtype)
+    indices = rng.integers(0, 42, dy.shape)
+    expected = oracles.max_pool2d_backward(dy, indices, shape)
+    np.testing.assert_array_equal(convnet.max_pool2d_backward(dy, indices, shape, 2), expected)
+    dx = convnet.max_pool2d_backward(last(dy), last(indices), (2, 6, 7, channels), 2, layout="NHWC")
+    np.testing.assert_array_equal(dx, last(expected))
+    for index in (-1, 42, 2**32, 2**32 + 9, -(2**63)):
+        indices[1, channels - 1, 0, 1] = index
+        with pytest.raises(ValueError, match=f"^max_pool2d_backward: .*{index}"):
+            convnet.max_pool2d_backward(last(dy), last(indices), (2, 6, 7, channels), 2, layout="NHWC")
 
 
 def test_memory_layouts_give_the_same_bits(backend: str, dtype: np.dtype) -> None:

@@ -9,7 +9,6 @@
 #include "../ops/activations.h"
 #include "../ops/conv2d.h"
 #include "../ops/gemm.h"
-#include "../ops/pool2d.h"
 #include "../runtime/parallel.h"
 #include "arrays.h"
 #include "bindings.h"
@@ -170,82 +169,6 @@ class Conv2dPlan {
   Packed<double> packed_f64_;
 };
 
-// ---------------------------------------------------------------- pooling
-
-py::object max_pool(const py::array& x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode,
-                    bool with_indices) {
-  return with_dtype(x, "x", [&](auto t) -> py::object {
-    using T = decltype(t);
-    const Pool2dShape shape(shape4(x, "x", "max_pool2d"), kernel, stride, padding, dilation, ceil_mode, "max_pool2d");
-    const auto xs = dense_input<T>(x, "x");
-    auto y = output<T>(as_vector(shape.y()));
-    std::optional<py::array_t<std::int64_t>> indices;
-    if (with_indices) indices = output<std::int64_t>(as_vector(shape.y()));
-    T* const to = y.mutable_data();
-    std::int64_t* const places = indices ? indices->mutable_data() : nullptr;
-    {
-      NoGil release;
-      max_pool2d<T>(shape, xs.data(), to, places);
-    }
-    if (indices) return py::make_tuple(y, *indices);
-    return y;
-  });
-}
-
-py::array max_pool_backward(const py::array& dy, const py::array& indices, const std::vector<std::int64_t>& x_shape,
-                            Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode) {
-  return with_dtype(dy, "dy", [&](auto t) -> py::array {
-    using T = decltype(t);
-    const char* op = "max_pool2d_backward";
-    const Pool2dShape shape(shape4(x_shape, "input_shape", op), kernel, stride, padding, dilation, ceil_mode, op);
-    require_shape(dy, as_vector(shape.y()), "dy", op);
-    require_shape(indices, as_vector(shape.y()), "indices", op);
-    const auto dys = dense_input<T>(dy, "dy");
-    const auto places = dense_input<std::int64_t>(indices, "indices");
-    auto dx = output<T>(as_vector(shape.x()));
-    T* const to = dx.mutable_data();
-    {
-      NoGil release;
-      max_pool2d_backward<T>(shape, dys.data(), places.data(), to);
-    }
-    return dx;
-  });
-}
-
-py::array avg_pool(const py::array& x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode,
-                   bool count_include_pad) {
-  return with_dtype(x, "x", [&](auto t) -> py::array {
-    using T = decltype(t);
-    const Pool2dShape shape(shape4(x, "x", "avg_pool2d"), kernel, stride, padding, dilation, ceil_mode, "avg_pool2d");
-    const auto xs = dense_input<T>(x, "x");
-    auto y = output<T>(as_vector(shape.y()));
-    T* const to = y.mutable_data();
-    {
-      NoGil release;
-      avg_pool2d<T>(shape, count_include_pad, xs.data(), to);
-    }
-    return y;
-  });
-}
-
-py::array avg_pool_backward(const py::array& dy, const std::vector<std::int64_t>& x_shape, Pair kernel, Pair stride,
-                            Padding padding, Pair dilation, bool ceil_mode, bool count_include_pad) {
-  return with_dtype(dy, "dy", [&](auto t) -> py::array {
-    using T = decltype(t);
-    const char* op = "avg_pool2d_backward";
-    const Pool2dShape shape(shape4(x_shape, "input_shape", op), kernel, stride, padding, dilation, ceil_mode, op);
-    require_shape(dy, as_vector(shape.y()), "dy", op);
-    const auto dys = dense_input<T>(dy, "dy");
-    auto dx = output<T>(as_vector(shape.x()));
-    T* const to = dx.mutable_data();
-    {
-      NoGil release;
-      avg_pool2d_backward<T>(shape, count_include_pad, dys.data(), to);
-    }
-    return dx;
-  });
-}
-
 // ---------------------------------------------------------------- matrix products
 
 py::array gemm(const py::array& a, const py::array& b, const OptionalArray& c, double alpha, double beta, bool trans_a,
@@ -363,23 +286,6 @@ PYBIND11_MODULE(_core, m) {
         return py::int_(s.n * s.c_out * s.out_plane()) * py::int_(s.reduction());  // exact beyond 2^63
       });
 
-  py::class_<Pool2dShape>(m, "Pool2dShape")
-      .def(py::init([](const std::vector<std::int64_t>& x, Pair kernel, Pair stride, Padding padding, Pair dilation,
-                       bool ceil_mode, const std::string& op) {
-             return Pool2dShape(shape4(x, "x", op.c_str()), kernel, stride, padding, dilation, ceil_mode, op.c_str());
-           }),
-           py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
-           py::arg("ceil_mode"), py::arg("op") = "max_pool2d")
-      .def_property_readonly("x", [](const Pool2dShape& s) { return py::tuple(py::cast(s.x())); })
-      .def_property_readonly("y", [](const Pool2dShape& s) { return py::tuple(py::cast(s.y())); })
-      .def_property_readonly("kernel", [](const Pool2dShape& s) { return py::make_tuple(s.k_h, s.k_w); })
-      .def_property_readonly("stride", [](const Pool2dShape& s) { return py::make_tuple(s.stride_h, s.stride_w); })
-      .def_property_readonly(
-          "padding",
-          [](const Pool2dShape& s) { return py::make_tuple(s.pad_top, s.pad_bottom, s.pad_left, s.pad_right); })
-      .def_property_readonly("dilation",
-                             [](const Pool2dShape& s) { return py::make_tuple(s.dilation_h, s.dilation_w); });
-
   py::class_<Conv2dPlan>(m, "Conv2dPlan")
       .def(py::init<const py::array&, const OptionalArray&, Pair, Padding, Pair, std::int64_t, bool,
                     const std::string&>(),
@@ -392,31 +298,15 @@ PYBIND11_MODULE(_core, m) {
   m.def("explain_conv2d", &explain_conv2d, py::arg("shape"), py::arg("is_float32"), py::arg("algorithm"));
   m.def("conv2d_backward", &conv2d_backward, py::arg("dy"), py::arg("x"), py::arg("weight"), py::arg("stride"),
         py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("needs"), py::arg("algorithm"));
-  const auto max_pool_arguments = [](bool with_indices) {
-    return
-        [with_indices](const py::array& x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode) {
-          return max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_indices);
-        };
-  };
-  m.def("max_pool2d", max_pool_arguments(false), py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
-        py::arg("dilation"), py::arg("ceil_mode"));
-  m.def("max_pool2d_with_indices", max_pool_arguments(true), py::arg("x"), py::arg("kernel"), py::arg("stride"),
-        py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"));
-  m.def("max_pool2d_backward", &max_pool_backward, py::arg("dy"), py::arg("indices"), py::arg("x_shape"),
-        py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"));
-  m.def("avg_pool2d", &avg_pool, py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
-        py::arg("dilation"), py::arg("ceil_mode"), py::arg("count_include_pad"));
-  m.def("avg_pool2d_backward", &avg_pool_backward, py::arg("dy"), py::arg("x_shape"), py::arg("kernel"),
-        py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"), py::arg("count_include_pad"));
   m.def("gemm", &gemm, py::arg("a"), py::arg("b"), py::arg("c"), py::arg("alpha"), py::arg("beta"), py::arg("trans_a"),
         py::arg("trans_b"));
   m.def("dense", &dense, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("relu"));
   m.def("dense_backward", &dense_backward, py::arg("dy"), py::arg("x"), py::arg("weight"), py::arg("needs"));
   bind_activations(m);
-  bind_adaptive_pool2d(m);
   bind_conv_transpose2d(m);
   bind_normalization(m);
   bind_optimizers(m);
+  bind_pool2d(m);
   m.def("set_num_threads", &set_num_threads, py::arg("n"));
   m.def("get_num_threads", &num_threads);
   m.def("build_info", &build_info);

@@ -6,6 +6,7 @@
 #include "kernels.h"
 #include "optimizers.h"
 #include "pool.h"
+#include "pool_last.h"
 #include "rows.h"
 #include "strip.h"
 #include "tile.h"
@@ -46,6 +47,15 @@ Kernels<T> make() {
   table.max_pool = max_pool<T>;
   table.scatter = scatter<T>;
   table.average_pool = average_pool<T>;
+  table.pool_last[int(LastKind::greatest)] = pool_last<T, LastGreatest>;
+  table.pool_last[int(LastKind::place)] = pool_last<T, LastPlace>;
+  table.pool_last[int(LastKind::average)] = pool_last<T, LastAverage>;
+  table.pool_few[int(RowReduction::sum)] = pool_few<T, Sum>;
+  table.pool_few[int(RowReduction::greatest)] = pool_few<T, Greater>;
+  table.divide = divide<T>;
+  table.unpool_last = unpool_last<T>;
+  table.scatter_last = scatter_last<T>;
+  table.spread_last = spread_last<T>;
   table.copy_rows = copy_rows<T>;
   table.split_rows[int(RowReduction::none)] = split_rows<T, Only>;
   table.split_rows[int(RowReduction::sum)] = split_rows<T, Sum>;

@@ -279,6 +279,66 @@ struct RmspropStep {
   T rate, rho, rest, eps, momentum, weight_decay;
 };
 
+// One row of pooled outputs with channels last, `channels` of the `pixel` that a pixel has. The window of output j
+// begins at column first[j] and holds columns[j] taps in each of `rows` rows, all of them pixels of the image: tap (r,
+// q) of channel c is x[first[j]·pixel + r·x_row + q·x_column + c].
+template <class T>
+struct PoolLast {
+  const T* x;
+  std::int64_t readable;  // elements from x on
+  std::int64_t rows, x_row, x_column;
+  const std::int64_t *first, *columns;
+  std::int64_t outputs, channels, pixel;
+  T* y;
+  // Of averages: what to divide by
+  T row_count;
+  const T* column_count;
+  // Of maxima: tap (r, q) stands at place origin + first[j] + r·row_place + q·column_place.
+  std::int64_t* indices;
+  std::int64_t origin, row_place, column_place;
+};
+
+// Rows of outputs whose windows are reduced to one row each already, with fewer channels than lanes: what `start` and
+// the taps of each window come to. x is read up to kFewBytes behind its last tap.
+constexpr int kFewBytes = 16;
+template <class T>
+struct PoolFew {
+  const T* x;
+  std::int64_t x_row, x_column;
+  const std::int64_t *first, *columns;
+  std::int64_t rows, outputs, channels;
+  T start;
+  T* y;
+};
+
+// The adjoint for maxima, of one row of outputs: dy is added where `indices` points, in the rows [begin, end) of the
+// windows.
+template <class T>
+struct UnpoolLast {
+  const T* dy;
+  const std::int64_t* indices;
+  std::int64_t rows, begin, end, x_row, x_column;
+  const std::int64_t *first, *columns;
+  std::int64_t outputs, channels;
+  std::int64_t origin, row_place, column_place;
+  T* dx;
+};
+
+// The adjoint for averages, of one row of outputs: spread[pixel][channel], of `size` elements, is the sum of the shares
+// of all windows that hold the pixel's column.
+template <class T>
+struct SpreadLast {
+  const T* dy;
+  T row_count;
+  const T* column_count;
+  const std::int64_t *first, *columns;
+  std::int64_t x_column;
+  std::int64_t outputs, channels, size;
+  T* spread;
+};
+
+enum class LastKind { greatest, place, average, count };
+
 template <class T>
 struct Kernels {
   int lanes;
@@ -297,9 +357,20 @@ struct Kernels {
   void (*average_pool)(const Pool<T>&);
   // y[i][j] = x[i][j] for i < rows, j < columns
   void (*copy_rows)(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t columns, T* y, std::int64_t y_row);
-  // y, of `size` elements, = 0, then y[index[i]] += x[i] for i < count. False, and y left alone, where an index is
-  // outside.
-  bool (*scatter)(const T* x, const std::int64_t* index, std::int64_t count, std::int64_t size, T* y);
+  // For each of `planes` that follow one another, y, of `size` elements, = 0, then y[index[i]] += x[i] for i < count.
+  // False where an index is outside; y is then worth nothing.
+  bool (*scatter)(const T* x, const std::int64_t* index, std::int64_t planes, std::int64_t count, std::int64_t size,
+                  T* y);
+  void (*pool_last[int(LastKind::count)])(const PoolLast<T>&);
+  void (*pool_few[int(RowReduction::count)])(const PoolFew<T>&);
+  void (*divide)(const T* x, const T* count, T factor, std::int64_t size, T* y);  // y = x / (count·factor)
+  // False where an index is not in its window: dx is then worth nothing.
+  bool (*unpool_last)(const UnpoolLast<T>&);
+  void (*spread_last)(const SpreadLast<T>&);
+  // y, of size · channels elements, = 0, then y[index · channels + channel] += x for each of `outputs` times channels.
+  // False, and y left alone, where an index is not in [0, size).
+  bool (*scatter_last)(const T* x, const std::int64_t* index, std::int64_t outputs, std::int64_t channels,
+                       std::int64_t size, T* y);
   void (*split_rows[int(RowReduction::count)])(const RowSplit<T>&);
   // y[j][i] = x[i][j] for i < rows, j < columns
   void (*transpose)(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,

@@ -101,8 +101,8 @@ void average_pool(const Pool<T>& p) {
   for (; row < p.rows; ++row, x += p.x_row) average_pool_rows<T, 1>(p, x, row);
 }
 
-template <class T>
-bool scatter(const T* x, const std::int64_t* index, std::int64_t count, std::int64_t size, T* y) {
+// Whether all of them are in [0, size).
+inline bool all_inside(const std::int64_t* index, std::int64_t count, std::int64_t size) {
   typedef std::uint64_t Indices __attribute__((vector_size(kVectorBytes)));
   constexpr std::int64_t L = kLanes<double>;
   Indices outside = {};
@@ -116,11 +116,24 @@ bool scatter(const T* x, const std::int64_t* index, std::int64_t count, std::int
     if (index[i] < 0 || index[i] >= size) return false;
   std::uint64_t lanes[L], any = 0;
   __builtin_memcpy(lanes, &outside, sizeof lanes);
+#pragma GCC unroll 8
   for (int lane = 0; lane < L; ++lane) any |= lanes[lane];
-  if (any >> 63) return false;
-  for_vectors<T>(size, [&](std::int64_t j, std::int64_t n) { store_upto(y + j, Vec<T>{}, n); });
+  return any >> 63 == 0;
+}
+
+template <class T>
+bool scatter(const T* x, const std::int64_t* index, std::int64_t planes, std::int64_t count, std::int64_t size, T* y) {
+  const Vec<T> nothing = in_register<T>(Vec<T>{});          // or the compiler would call memset
+  const std::int64_t most = count < 256 ? 512 / count : 1;  // small planes are checked several at a time
+  while (planes > 0) {
+    std::int64_t some = planes < most ? planes : most;
+    if (!all_inside(index, some * count, size)) return false;
+    for (planes -= some; some > 0; --some, x += count, index += count, y += size) {
+      for_vectors<T>(size, [&](std::int64_t j, std::int64_t n) { store_upto(y + j, nothing, n); });
 #pragma GCC unroll 4
-  for (i = 0; i < count; ++i) y[index[i]] += x[i];
+      for (std::int64_t i = 0; i < count; ++i) y[index[i]] += x[i];
+    }
+  }
   return true;
 }
 

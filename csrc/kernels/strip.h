@@ -17,18 +17,26 @@ struct Only {
 };
 
 struct Sum {
+  template <class V>
+  static V lanes(V a, V b) {
+    return a + b;
+  }
   template <class T>
   static Vec<T> of(Vec<T> a, Vec<T> b) {
-    return a + b;
+    return lanes(a, b);
   }
 };
 
 // The greater; NaN wins.
 struct Greater {
+  template <class V>
+  static V lanes(V a, V b) {
+    const V greater = b > a ? b : a;
+    return b != b ? b : greater;
+  }
   template <class T>
   static Vec<T> of(Vec<T> a, Vec<T> b) {
-    const Vec<T> greater = b > a ? b : a;
-    return b != b ? b : greater;
+    return lanes(a, b);
   }
 };
 

@@ -185,6 +185,12 @@ inline V doubled(V v, LaneList<Lane...>) {
   return __builtin_shufflevector(v, v, (First + Lane / 2)...);
 }
 
+// Two halves of a vector.
+template <class Half, int... Lane>
+inline auto joined(Half low, Half high, LaneList<Lane...>) {
+  return __builtin_shufflevector(low, high, Lane...);
+}
+
 // p[2·i] = v[i] for i < count; what stands between stays, and is not written.
 template <class T>
 inline void store_every_second(T* p, Vec<T> v, std::int64_t count) {

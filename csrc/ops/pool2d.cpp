@@ -1,44 +1,17 @@
 #include "pool2d.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <vector>
 
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
-#include "message.h"
+#include "pool_windows.h"
 #include "strip.h"
 
 namespace convnet {
 namespace {
-
-// The taps [begin, end) of one window that fall on the input, the first one's place, and what an average divides by.
-struct Span {
-  std::int64_t begin, end, start;
-  std::int64_t inside, padded;  // taps on the input; taps on the padded extent
-};
-
-std::vector<Span> spans(std::int64_t out, std::int64_t in, std::int64_t kernel, std::int64_t stride,
-                        std::int64_t pad_before, std::int64_t pad_after, std::int64_t dilation) {
-  std::vector<Span> result;
-  for (std::int64_t o = 0; o < out; ++o) {
-    const std::int64_t start = o * stride - pad_before;
-    const std::int64_t begin = start < 0 ? (-start + dilation - 1) / dilation : 0;
-    const std::int64_t end = std::min(kernel, (in - start + dilation - 1) / dilation);
-    const std::int64_t padded = std::min(kernel, (in + pad_after - start + dilation - 1) / dilation);
-    result.push_back({begin, end, start + begin * dilation, end - begin, padded});
-  }
-  return result;
-}
-
-struct Windows {
-  std::vector<Span> rows, columns;
-  explicit Windows(const Pool2dShape& s)
-      : rows(spans(s.o_h, s.h, s.k_h, s.stride_h, s.pad_top, s.pad_bottom, s.dilation_h)),
-        columns(spans(s.o_w, s.w, s.k_w, s.stride_w, s.pad_left, s.pad_right, s.dilation_w)) {}
-};
 
 // The plane's windows as the taps of a correlation; a tap's source is its distance from the window's first.
 Correlation windows_as_taps(const Pool2dShape& s) {
@@ -78,22 +51,20 @@ StripLayout lay_out_reduced(const Pool2dShape& s, const Windows& windows, RowRed
   return layout;
 }
 
-// Calls tap(place in the plane) for the window's elements in row-major order.
-template <class Tap>
-void for_taps(const Pool2dShape& s, const Span& rows, const Span& columns, Tap&& tap) {
-  for (std::int64_t r = 0, row = rows.start; r < rows.inside; ++r, row += s.dilation_h)
-    for (std::int64_t q = 0, column = columns.start; q < columns.inside; ++q, column += s.dilation_w)
-      tap(row * s.w + column);
-}
-
-// The definition, for one output.
+// The kernel's call for one strip, but for what counts or indices need.
 template <class T>
-std::int64_t place_of_maximum(const Pool2dShape& s, const Span& rows, const Span& columns, const T* plane) {
-  std::int64_t best = rows.start * s.w + columns.start;
-  for_taps(s, rows, columns, [&](std::int64_t place) {
-    if (plane[place] > plane[best] || (std::isnan(plane[place]) && !std::isnan(plane[best]))) best = place;
-  });
-  return best;
+Pool<T> pool_strip(const Pool2dShape& s, const Correlation& p, const StripLayout& layout, const T* strip,
+                   const StripPlace& at, T* y) {
+  Pool<T> pool{};
+  pool.x = strip;
+  pool.x_row = p.step_h * layout.pitch;
+  pool.taps = std::int64_t(p.taps.size());
+  pool.tap_offset = layout.tap_offset.data();
+  pool.rows = at.rows;
+  pool.columns = at.columns;
+  pool.y = y;
+  pool.y_row = s.o_w;
+  return pool;
 }
 
 template <class Visit>
@@ -103,19 +74,6 @@ void for_outputs(const Pool2dShape& s, Visit&& visit) {
     for (std::size_t i = 0; i < std::size_t(s.o_h); ++i)
       for (std::size_t j = 0; j < std::size_t(s.o_w); ++j) visit(plane, i, j, out++);
   });
-}
-
-// What an average divides by, along one axis.
-template <class T>
-std::vector<T> counts(const std::vector<Span>& axis, bool count_include_pad) {
-  std::vector<T> result;
-  for (const Span& span : axis) result.push_back(T(count_include_pad ? span.padded : span.inside));
-  return result;
-}
-
-// In multiply-adds: moving an element from or to memory costs about as much as two (measured).
-double work(const Pool2dShape& s) {
-  return double(s.planes()) * (2.0 * double(s.in_plane()) + double(s.out_plane()) * double(s.k_h * s.k_w));
 }
 
 }  // namespace
@@ -137,46 +95,39 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* y, std::int64_t* indices) {
   const StripLayout layout = indices ? lay_out_strips<T>(p) : lay_out_reduced<T>(s, windows, RowReduction::greatest, p);
   std::vector<std::int64_t> tap_place;
   for (const Tap& tap : p.taps) tap_place.push_back(tap.source);
-  for_strips(p, layout, x, -std::numeric_limits<T>::infinity(), work(s), [&](const T* strip, const StripPlace& at, T*) {
-    const std::int64_t first = at.plane * s.out_plane() + at.row * s.o_w + at.column;
-    Pool<T> pool{};
-    pool.x = strip;
-    pool.x_row = p.step_h * layout.pitch;
-    pool.taps = std::int64_t(p.taps.size());
-    pool.tap_offset = layout.tap_offset.data();
-    pool.rows = at.rows;
-    pool.columns = at.columns;
-    pool.y = y + first;
-    pool.y_row = s.o_w;
-    if (indices) pool.indices = indices + first;
-    pool.origin = (at.row * s.stride_h - s.pad_top) * s.w + at.column * s.stride_w - s.pad_left;
-    pool.row_place = s.stride_h * s.w;
-    pool.column_place = s.o_w > 1 ? s.stride_w : 0;  // the stride of a single column may not fit a lane
-    pool.tap_place = tap_place.data();
-    if (kernels<T>().max_pool(pool)) return;
-    for (std::int64_t i = at.row; i < at.row + at.rows; ++i)
-      for (std::int64_t j = at.column; j < at.column + at.columns; ++j) {
-        const std::int64_t out = at.plane * s.out_plane() + i * s.o_w + j;
-        const T* const plane = x + at.plane * s.in_plane();
-        if (!(y[out] > -std::numeric_limits<T>::infinity()))
-          indices[out] = place_of_maximum(s, windows.rows[std::size_t(i)], windows.columns[std::size_t(j)], plane);
-      }
-  });
+  for_strips(
+      p, layout, x, -std::numeric_limits<T>::infinity(), pool_work(s), [&](const T* strip, const StripPlace& at, T*) {
+        const std::int64_t first = at.plane * s.out_plane() + at.row * s.o_w + at.column;
+        Pool<T> pool = pool_strip(s, p, layout, strip, at, y + first);
+        if (indices) pool.indices = indices + first;
+        pool.origin = (at.row * s.stride_h - s.pad_top) * s.w + at.column * s.stride_w - s.pad_left;
+        pool.row_place = s.stride_h * s.w;
+        pool.column_place = s.o_w > 1 ? s.stride_w : 0;  // the stride of a single column may not fit a lane
+        pool.tap_place = tap_place.data();
+        if (kernels<T>().max_pool(pool)) return;
+        for (std::int64_t i = at.row; i < at.row + at.rows; ++i)
+          for (std::int64_t j = at.column; j < at.column + at.columns; ++j) {
+            const std::int64_t out = at.plane * s.out_plane() + i * s.o_w + j;
+            const T* const plane = x + at.plane * s.in_plane();
+            if (!(y[out] > -std::numeric_limits<T>::infinity()))
+              indices[out] = place_of_maximum(s, windows.rows[std::size_t(i)], windows.columns[std::size_t(j)], plane);
+          }
+      });
 }
 
 template <class T>
 void max_pool2d_backward(const Pool2dShape& s, const T* dy, const std::int64_t* indices, T* dx) {
   // In multiply-adds; a scattered element costs about four (measured).
   const double scatter_work = 4.0 * double(s.planes()) * double(s.in_plane() + s.out_plane());
-  const Kernels<T>& kernel = kernels<T>();
-  parallel_for(s.planes(), scatter_work, [&](std::int64_t plane) {
-    const std::int64_t* const begin = indices + plane * s.out_plane();
-    const T* const from = dy + plane * s.out_plane();
-    if (kernel.scatter(from, begin, s.out_plane(), s.in_plane(), dx + plane * s.in_plane())) return;
-    const std::int64_t bad =
-        *std::find_if(begin, begin + s.out_plane(), [&](std::int64_t i) { return i < 0 || i >= s.in_plane(); });
-    throw std::invalid_argument(
-        message("max_pool2d_backward: index ", bad, " is outside its plane of ", s.h, " x ", s.w, " elements"));
+  const std::int64_t run = std::max<std::int64_t>(1, kUnitOutputs / (s.in_plane() + s.out_plane()));
+  parallel_for(ceil_div(s.planes(), run), scatter_work, [&](std::int64_t unit) {
+    const std::int64_t first = unit * run, planes = std::min(run, s.planes() - first);
+    const std::int64_t *const begin = indices + first * s.out_plane(), *const end = begin + planes * s.out_plane();
+    const T* const from = dy + first * s.out_plane();
+    T* const to = dx + first * s.in_plane();
+    if (kernels<T>().scatter(from, begin, planes, s.out_plane(), s.in_plane(), to)) return;
+    const std::int64_t bad = *std::find_if(begin, end, [&](std::int64_t i) { return i < 0 || i >= s.in_plane(); });
+    refuse_index(s, bad);
   });
 }
 
@@ -188,7 +139,7 @@ void avg_pool2d(const Pool2dShape& s, bool count_include_pad, const T* x, T* y) 
                        column_count = counts<T>(windows.columns, count_include_pad);
   if (s.k_h == s.h && s.k_w == s.w && s.dilation_h == 1 && s.dilation_w == 1 && s.out_plane() == 1 &&
       windows.rows[0].inside == s.h && windows.columns[0].inside == s.w) {  // the whole plane
-    parallel_for(s.planes(), work(s), [&](std::int64_t plane) {
+    parallel_for(s.planes(), pool_work(s), [&](std::int64_t plane) {
       y[plane] = kernels<T>().sum(x + plane * s.in_plane(), s.in_plane()) / (row_count[0] * column_count[0]);
     });
     return;
@@ -204,16 +155,8 @@ void avg_pool2d(const Pool2dShape& s, bool count_include_pad, const T* x, T* y) 
     return;
   }
   const StripLayout layout = lay_out_reduced<T>(s, windows, RowReduction::sum, p);
-  for_strips(p, layout, x, T(0), work(s), [&](const T* strip, const StripPlace& at, T*) {
-    Pool<T> pool{};
-    pool.x = strip;
-    pool.x_row = p.step_h * layout.pitch;
-    pool.taps = std::int64_t(p.taps.size());
-    pool.tap_offset = layout.tap_offset.data();
-    pool.rows = at.rows;
-    pool.columns = at.columns;
-    pool.y = y + at.plane * s.out_plane() + at.row * s.o_w + at.column;
-    pool.y_row = s.o_w;
+  for_strips(p, layout, x, T(0), pool_work(s), [&](const T* strip, const StripPlace& at, T*) {
+    Pool<T> pool = pool_strip(s, p, layout, strip, at, y + at.plane * s.out_plane() + at.row * s.o_w + at.column);
     pool.row_count = row_count.data() + at.row;
     pool.column_count = column_count.data() + at.column;
     kernels<T>().average_pool(pool);
@@ -225,7 +168,7 @@ void avg_pool2d_backward(const Pool2dShape& s, bool count_include_pad, const T* 
   const Windows windows(s);
   const std::vector<T> row_count = counts<T>(windows.rows, count_include_pad),
                        column_count = counts<T>(windows.columns, count_include_pad);
-  parallel_for(s.planes(), work(s), [&](std::int64_t plane) {
+  parallel_for(s.planes(), pool_work(s), [&](std::int64_t plane) {
     T* const shares = thread_workspace<T>(std::size_t(s.o_w + s.w));  // of one output row
     T* const spread = shares + s.o_w;                                 // over the input columns
     T* const to = dx + plane * s.in_plane();

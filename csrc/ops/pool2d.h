@@ -1,4 +1,4 @@
-// Max and average pooling over the planes of dense NCHW arrays.
+// Max and average pooling over the planes of dense arrays, NCHW or, where the name ends in _last, NHWC.
 #pragma once
 
 #include "pool_shape.h"
@@ -19,5 +19,15 @@ template <class T>
 void avg_pool2d(const Pool2dShape& shape, bool count_include_pad, const T* x, T* y);
 template <class T>
 void avg_pool2d_backward(const Pool2dShape& shape, bool count_include_pad, const T* dy, T* dx);
+
+// The same values and indices.
+template <class T>
+void max_pool2d_last(const Pool2dShape& shape, const T* x, T* y, std::int64_t* indices);
+template <class T>
+void max_pool2d_backward_last(const Pool2dShape& shape, const T* dy, const std::int64_t* indices, T* dx);
+template <class T>
+void avg_pool2d_last(const Pool2dShape& shape, bool count_include_pad, const T* x, T* y);
+template <class T>
+void avg_pool2d_backward_last(const Pool2dShape& shape, bool count_include_pad, const T* dy, T* dx);
 
 }  // namespace convnet

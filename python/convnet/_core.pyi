@@ -153,11 +153,24 @@ def conv_transpose2d_backward(
 def transpose(x: Array) -> Array:
     """The last two of three axes swapped, as a new dense array."""
 
+# Of pools, x_shape is (N, C, H, W) even where the arrays have their channels last.
 def max_pool2d(
-    x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, ceil_mode: bool
+    x: Array,
+    kernel: Pair,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    ceil_mode: bool,
+    channels_last: bool = False,
 ) -> Array: ...
 def max_pool2d_with_indices(
-    x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, ceil_mode: bool
+    x: Array,
+    kernel: Pair,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    ceil_mode: bool,
+    channels_last: bool = False,
 ) -> tuple[Array, NDArray[np.int64]]: ...
 def max_pool2d_backward(
     dy: Array,
@@ -168,6 +181,7 @@ def max_pool2d_backward(
     padding: Padding,
     dilation: Pair,
     ceil_mode: bool,
+    channels_last: bool = False,
 ) -> Array: ...
 def avg_pool2d(
     x: Array,
@@ -177,6 +191,7 @@ def avg_pool2d(
     dilation: Pair,
     ceil_mode: bool,
     count_include_pad: bool,
+    channels_last: bool = False,
 ) -> Array: ...
 def avg_pool2d_backward(
     dy: Array,
@@ -187,6 +202,7 @@ def avg_pool2d_backward(
     dilation: Pair,
     ceil_mode: bool,
     count_include_pad: bool,
+    channels_last: bool = False,
 ) -> Array: ...
 def adaptive_max_pool2d(x: Array, output_size: Pair) -> tuple[Array, NDArray[np.int64]]: ...
 def adaptive_max_pool2d_backward(

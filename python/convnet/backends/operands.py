@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,25 @@ def ieee(operation: Callable[P, R]) -> Callable[P, R]:
             return operation(*args, **kwargs)
 
     return call
+
+
+def either_layout(operation: Callable[..., R]) -> Callable[..., R]:
+    """Let a pool written for (N, C, H, W) take `channels_last` as well: views go in, copies come out."""
+
+    @wraps(operation)
+    def call(*args: Any, channels_last: bool = False) -> Any:
+        if not channels_last:
+            return operation(*args)
+        found: Any = operation(*(_seen(a, (0, 3, 1, 2)) for a in args))
+        if isinstance(found, tuple):
+            return tuple(np.ascontiguousarray(_seen(a, (0, 2, 3, 1))) for a in found)
+        return np.ascontiguousarray(_seen(found, (0, 2, 3, 1)))
+
+    return call
+
+
+def _seen(a: Any, axes: tuple[int, ...]) -> Any:
+    return a.transpose(axes) if isinstance(a, np.ndarray) and a.ndim == len(axes) else a
 
 
 def conv2d(

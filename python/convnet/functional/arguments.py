@@ -28,21 +28,23 @@ ALGORITHMS = ("auto", "direct", "gemm", "winograd", "reference")
 LAYOUTS = ("NCHW", "NHWC")
 ALL: Needs = (True, True, True)
 
+_Plain = np.ndarray
 _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
 _INT64 = np.dtype(np.int64)
 _OPTIONAL = ("bias", "c")  # the operands that may be None
 _MOST = 2**63 - 1  # what fits the core's integers
+_LEAST = -_MOST
 
 
 def floats(op: str, names: tuple[str, ...], *arrays: Any) -> Any:
     # The arrays as plain ndarrays of one dtype, float32 or float64. First the fast path: all are so already.
     dtype = getattr(arrays[0], "dtype", None)
     if dtype is _FLOAT32 or dtype is _FLOAT64:
-        for name, array in zip(names, arrays, strict=True):
-            if array is None and name in _OPTIONAL:
-                continue
-            if type(array) is not np.ndarray or array.dtype is not dtype:
+        for place, array in enumerate(arrays):
+            if type(array) is not _Plain or array.dtype is not dtype:
+                if array is None and names[place] in _OPTIONAL:
+                    continue
                 break
         else:
             return arrays
@@ -66,7 +68,7 @@ def _plain_float(op: str, name: str, array: Any) -> Array:
 
 
 def integers(op: str, name: str, array: Any) -> NDArray[np.int64]:
-    if type(array) is np.ndarray and array.dtype is _INT64:
+    if type(array) is _Plain and array.dtype is _INT64:
         return array
     plain = _plain(op, name, array)
     if plain.dtype.kind not in "iu":
@@ -89,7 +91,7 @@ def _plain(op: str, name: str, array: Any) -> Array:
 
 def pair(op: str, name: str, value: Any) -> Pair:
     """An int or a pair (h, w), as a pair."""
-    if type(value) is int and -_MOST <= value <= _MOST:
+    if type(value) is int and _LEAST <= value <= _MOST:
         return value, value
     each = value if _is_sequence(value) else (value, value)
     both = _ints(op, name, each, "an int or a pair (h, w) of ints")
@@ -123,7 +125,7 @@ def one_of(op: str, name: str, value: Any, choices: Sequence[str]) -> str:
 
 
 def integer(op: str, name: str, value: Any) -> int:
-    if type(value) is int and -_MOST <= value <= _MOST:
+    if type(value) is int and _LEAST <= value <= _MOST:
         return value
     (whole,) = _ints(op, name, (value,), "an int")
     return whole
@@ -154,11 +156,17 @@ def input_shape(op: str, shape: Any) -> tuple[int, ...]:
 
 
 def _ints(op: str, name: str, values: Any, expected: str) -> tuple[int, ...]:
+    if type(values) is tuple:  # the fast path
+        for value in values:
+            if type(value) is not int or not _LEAST <= value <= _MOST:
+                break
+        else:
+            return values
     try:
         ints = tuple(map(index, values))
     except TypeError:
         raise TypeError(f"{op}: {name} must be {expected}, not {values!r}") from None
-    if ints and (max(ints) > _MOST or min(ints) < -_MOST):
+    if ints and (max(ints) > _MOST or min(ints) < _LEAST):
         raise ValueError(f"{op}: {name} is too large: {values!r}")
     return ints
 
@@ -167,7 +175,7 @@ def padding_ends(
     op: str, padding: Any, x_shape: Sequence[int], kernel: Sequence[int], stride: Pair, dilation: Pair
 ) -> Padding:
     # The forms of padding as (top, bottom, left, right).
-    if type(padding) is int and -_MOST <= padding <= _MOST:
+    if type(padding) is int and _LEAST <= padding <= _MOST:
         return padding, padding, padding, padding
     if isinstance(padding, str):
         return _named_padding(op, padding, x_shape, kernel, stride, dilation)
@@ -254,6 +262,13 @@ def is_nhwc(op: str, layout: Any) -> bool:
     return one_of(op, "layout", layout, LAYOUTS) == "NHWC"
 
 
+def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) != 4:
+        return shape  # the check of the sizes reports a wrong rank
+    N, H, W, C = shape
+    return N, C, H, W
+
+
 def to_nchw(x: Array) -> Array:
     if x.ndim != 4:
         return x  # the check of the sizes reports a wrong rank
@@ -279,6 +294,6 @@ def to_hwio(weight: Array) -> Array:
 
 def to_nhwc(y: Array) -> Array:
     N, C, H, W = y.shape
-    if y.dtype == _INT64 or not y.flags.c_contiguous:
+    if not y.flags.c_contiguous:
         return np.ascontiguousarray(y.transpose(0, 2, 3, 1))
     return _core.transpose(y.reshape(N, C, H * W)).reshape(N, H, W, C)

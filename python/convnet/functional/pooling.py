@@ -70,16 +70,17 @@ def max_pool2d(
     [[[[5.0, 3.0]]]]
     """
     (x,) = arguments.floats("max_pool2d", ("x",), x)
-    nhwc = arguments.is_nhwc("max_pool2d", layout)
-    if nhwc:
-        x = arguments.to_nchw(x)
-    window = arguments.window("max_pool2d", x.shape, kernel_size, stride, padding, dilation)
+    last = arguments.is_nhwc("max_pool2d", layout)
+    shape = arguments.channels_first(x.shape) if last else x.shape
+    window = arguments.window("max_pool2d", shape, kernel_size, stride, padding, dilation)
     ceil_mode = arguments.flag("max_pool2d", "ceil_mode", ceil_mode)
     if not arguments.flag("max_pool2d", "return_indices", return_indices):
-        y: Array = current().max_pool2d(x, *window, ceil_mode)
-        return arguments.to_nhwc(y) if nhwc else y
-    y, indices = current().max_pool2d_with_indices(x, *window, ceil_mode)
-    return (arguments.to_nhwc(y), arguments.to_nhwc(indices)) if nhwc else (y, indices)
+        y: Array = current().max_pool2d(x, *window, ceil_mode, channels_last=last)
+        return y
+    both: tuple[Array, NDArray[np.int64]] = current().max_pool2d_with_indices(
+        x, *window, ceil_mode, channels_last=last
+    )
+    return both
 
 
 def max_pool2d_backward(
@@ -91,15 +92,18 @@ def max_pool2d_backward(
     padding: PaddingForm = 0,
     dilation: IntOrPair = 1,
     ceil_mode: bool = False,
+    *,
+    layout: Layout = "NCHW",
 ) -> Array:
     """Gradient of `max_pool2d` for x: each dy is added where `indices` says its maximum came from.
 
     Args:
-        dy, indices: (N, C, oH, oW); every index is checked to lie in its H·W plane.
-        input_shape: (N, C, H, W), the shape of x.
+        dy, indices: (N, C, oH, oW), or as y with ``layout="NHWC"``; every index is checked to lie in its H·W
+            plane.
+        input_shape: (N, C, H, W), or (N, H, W, C): the shape of x.
 
     Returns:
-        dx (N, C, H, W).
+        dx of `input_shape`.
 
     >>> dy, indices = np.ones((1, 1, 1, 2)), np.array([[[[4, 4]]]])
     >>> convnet.max_pool2d_backward(dy, indices, (1, 1, 2, 3), 2, 1).tolist()
@@ -108,9 +112,12 @@ def max_pool2d_backward(
     (dy,) = arguments.floats("max_pool2d_backward", ("dy",), dy)
     indices = arguments.integers("max_pool2d_backward", "indices", indices)
     shape = arguments.input_shape("max_pool2d_backward", input_shape)
+    last = arguments.is_nhwc("max_pool2d_backward", layout)
+    if last:
+        shape = arguments.channels_first(shape)
     window = arguments.window("max_pool2d_backward", shape, kernel_size, stride, padding, dilation)
     ceil_mode = arguments.flag("max_pool2d_backward", "ceil_mode", ceil_mode)
-    dx: Array = current().max_pool2d_backward(dy, indices, shape, *window, ceil_mode)
+    dx: Array = current().max_pool2d_backward(dy, indices, shape, *window, ceil_mode, channels_last=last)
     return dx
 
 
@@ -139,14 +146,13 @@ def avg_pool2d(
     [[[[2.5, 4.5]]]]
     """
     (x,) = arguments.floats("avg_pool2d", ("x",), x)
-    nhwc = arguments.is_nhwc("avg_pool2d", layout)
-    if nhwc:
-        x = arguments.to_nchw(x)
-    window = arguments.window("avg_pool2d", x.shape, kernel_size, stride, padding, dilation)
+    last = arguments.is_nhwc("avg_pool2d", layout)
+    shape = arguments.channels_first(x.shape) if last else x.shape
+    window = arguments.window("avg_pool2d", shape, kernel_size, stride, padding, dilation)
     ceil_mode = arguments.flag("avg_pool2d", "ceil_mode", ceil_mode)
     count_include_pad = arguments.flag("avg_pool2d", "count_include_pad", count_include_pad)
-    y: Array = current().avg_pool2d(x, *window, ceil_mode, count_include_pad)
-    return arguments.to_nhwc(y) if nhwc else y
+    y: Array = current().avg_pool2d(x, *window, ceil_mode, count_include_pad, channels_last=last)
+    return y
 
 
 def avg_pool2d_backward(
@@ -159,24 +165,31 @@ def avg_pool2d_backward(
     count_include_pad: bool = True,
     *,
     dilation: IntOrPair = 1,
+    layout: Layout = "NCHW",
 ) -> Array:
     """Gradient of `avg_pool2d` for x: each dy (N, C, oH, oW) is shared equally by its window.
 
     Args:
-        input_shape: (N, C, H, W), the shape of x.
+        dy: (N, C, oH, oW), or (N, oH, oW, C) with ``layout="NHWC"``.
+        input_shape: (N, C, H, W), or (N, H, W, C): the shape of x.
 
     Returns:
-        dx (N, C, H, W).
+        dx of `input_shape`.
 
     >>> convnet.avg_pool2d_backward(np.ones((1, 1, 1, 1)), (1, 1, 2, 2), 2).tolist()
     [[[[0.25, 0.25], [0.25, 0.25]]]]
     """
     (dy,) = arguments.floats("avg_pool2d_backward", ("dy",), dy)
     shape = arguments.input_shape("avg_pool2d_backward", input_shape)
+    last = arguments.is_nhwc("avg_pool2d_backward", layout)
+    if last:
+        shape = arguments.channels_first(shape)
     window = arguments.window("avg_pool2d_backward", shape, kernel_size, stride, padding, dilation)
     ceil_mode = arguments.flag("avg_pool2d_backward", "ceil_mode", ceil_mode)
     count_include_pad = arguments.flag("avg_pool2d_backward", "count_include_pad", count_include_pad)
-    dx: Array = current().avg_pool2d_backward(dy, shape, *window, ceil_mode, count_include_pad)
+    dx: Array = current().avg_pool2d_backward(
+        dy, shape, *window, ceil_mode, count_include_pad, channels_last=last
+    )
     return dx
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..._core import Pool2dShape
 from ..._types import Array, Padding, Pair
 from .. import operands
-from ..operands import ieee
+from ..operands import either_layout, ieee
 from .convolution import taps
 
 
@@ -31,6 +31,7 @@ def _pooled_extent(x: Array, shape: Pool2dShape, fill: float) -> Array:
     return padded
 
 
+@either_layout
 def max_pool2d(
     x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, ceil_mode: bool
 ) -> Array:
@@ -43,6 +44,7 @@ def max_pool2d(
     return y
 
 
+@either_layout
 def max_pool2d_with_indices(
     x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, ceil_mode: bool
 ) -> tuple[Array, NDArray[np.int64]]:
@@ -64,6 +66,7 @@ def max_pool2d_with_indices(
     return y, indices
 
 
+@either_layout
 def max_pool2d_backward(
     dy: Array,
     indices: NDArray[np.int64],
@@ -88,6 +91,7 @@ def _scattered(dy: Array, indices: NDArray[np.int64], x_shape: tuple[int, ...]) 
     return dx
 
 
+@either_layout
 @ieee
 def avg_pool2d(
     x: Array,
@@ -108,6 +112,7 @@ def avg_pool2d(
     return y
 
 
+@either_layout
 @ieee
 def avg_pool2d_backward(
     dy: Array,

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from ..._core import Pool2dShape
 from ..._types import Array, Padding, Pair
 from .. import operands
-from ..operands import ieee
+from ..operands import either_layout, ieee
 
 
+@either_layout
 def max_pool2d(
     x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, ceil_mode: bool
 ) -> Array:
@@ -20,6 +21,7 @@ def max_pool2d(
     return max_pool2d_with_indices(x, kernel, stride, padding, dilation, ceil_mode)[0]
 
 
+@either_layout
 def max_pool2d_with_indices(
     x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, ceil_mode: bool
 ) -> tuple[Array, NDArray[np.int64]]:
@@ -40,6 +42,7 @@ def max_pool2d_with_indices(
     return y, indices
 
 
+@either_layout
 def max_pool2d_backward(
     dy: Array,
     indices: NDArray[np.int64],
@@ -61,6 +64,7 @@ def max_pool2d_backward(
     return dx
 
 
+@either_layout
 @ieee
 def avg_pool2d(
     x: Array,
@@ -81,6 +85,7 @@ def avg_pool2d(
     return y
 
 
+@either_layout
 @ieee
 def avg_pool2d_backward(
     dy: Array,
