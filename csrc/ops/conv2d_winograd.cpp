@@ -18,7 +18,7 @@ namespace convnet {
 namespace {
 
 constexpr std::int64_t kInputBytes = 1 << 20;            // of the second-level cache, for a block's transformed input
-constexpr std::int64_t kFewTiles = 12, kManyTiles = 56;  // a block's, where that allows them: it reads all weights
+constexpr std::int64_t kFewTiles = 24, kManyTiles = 56;  // a block's, where that allows them: it reads all weights
 constexpr std::int64_t kChunkVectors = 2;                // of output channels
 constexpr double kSerialWork = 1.5e6;  // multiply-adds below which sharing the work costs more than it saves
 constexpr std::int64_t kTermsInRegisters =
