@@ -12,7 +12,7 @@
 namespace convnet {
 namespace {
 
-// Of the second-level cache, for the input of one block. Less where blocks lose nothing at their edges.
+// Of the second-level cache, for the input of one block. Less where blocks lose nothing at their edges and are many.
 constexpr std::int64_t kBandBytes = 640 << 10, kOneTapBandBytes = 256 << 10;
 constexpr std::int64_t kTermsInRegisters = 512;  // summed before they meet the earlier ones: bounds the rounding error
 
@@ -89,7 +89,7 @@ Blocking choose_blocking(const Correlation& p) {
       return false;
     return true;
   };
-  const std::int64_t most_bytes = p.taps.size() == 1 ? kOneTapBandBytes : kBandBytes;
+  const std::int64_t most_bytes = p.taps.size() == 1 && bytes() > kBandBytes ? kOneTapBandBytes : kBandBytes;
   while (bytes() > most_bytes && halve()) {
   }
   const auto blocks = [&] { return p.images * p.groups * ceil_div(p.out_h, b.block_h) * ceil_div(p.out_w, b.block_w); };
@@ -130,8 +130,9 @@ struct Cut {
         layout(p, blocking.block_h, blocking.block_w, blocks_w == 1),
         band_size(layout.template size<T>(p.c)) {
     const int threads = threads_for(blocks * blocking.panels, p.macs());
-    runs = threads == 1 ? 1
-                        : std::clamp<std::int64_t>(2 * threads / std::max<std::int64_t>(blocks, 1), 1, blocking.panels);
+    runs = threads == 1
+               ? 1
+               : std::clamp<std::int64_t>(ceil_div(4 * threads, std::max<std::int64_t>(blocks, 1)), 1, blocking.panels);
   }
 
   std::int64_t sums_size() const { return kMostRows * kMostVectors * kernels<T>().lanes; }
