@@ -77,8 +77,7 @@ void depthwise(const Depthwise<T>& d) {
   T* y = d.y;
   std::int64_t rows = d.rows;
   for (; rows >= 4; rows -= 4, x += 4 * d.x_row, y += 4 * d.y_row) Taps::template rows<4>(d, x, y);
-  if (rows == 3) Taps::template rows<3>(d, x, y);
-  if (rows == 2) Taps::template rows<2>(d, x, y);
+  for (; rows >= 2; rows -= 2, x += 2 * d.x_row, y += 2 * d.y_row) Taps::template rows<2>(d, x, y);
   if (rows == 1) Taps::template rows<1>(d, x, y);
 }
 
@@ -156,9 +155,8 @@ template <class T, int K, int STEP>
 void depthwise_image(const DepthwiseImage<T>& d) {
   std::int64_t row = 0;
   for (; row + 4 <= d.rows; row += 4) depthwise_image_rows<T, K, STEP, 4>(d, row);
-  if (d.rows - row == 3) depthwise_image_rows<T, K, STEP, 3>(d, row);
-  if (d.rows - row == 2) depthwise_image_rows<T, K, STEP, 2>(d, row);
-  if (d.rows - row == 1) depthwise_image_rows<T, K, STEP, 1>(d, row);
+  for (; row + 2 <= d.rows; row += 2) depthwise_image_rows<T, K, STEP, 2>(d, row);
+  if (row < d.rows) depthwise_image_rows<T, K, STEP, 1>(d, row);
 }
 
 // The gradients of some taps from rows of dy: sums of so many taps stay in registers while the outputs go by. Lanes

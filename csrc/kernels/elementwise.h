@@ -49,42 +49,32 @@ void pad_rows(const PaddedRows<T>& p) {
   }
 }
 
-// y[j][i] = x[row_offset(i) + j]: squares of lanes x lanes through registers, those at the edges partly filled.
-template <class T, class RowOffset>
-inline void transpose(const T* x, RowOffset row_offset, std::int64_t rows, std::int64_t columns, T* y,
-                      std::int64_t y_stride) {
+// y[j][i] = x[i·x_stride + j]: squares of lanes x lanes through registers, those at the edges partly filled.
+template <class T>
+void transpose(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
+               std::int64_t y_stride) {
   constexpr int L = kLanes<T>;
   for (std::int64_t i0 = 0; i0 < rows; i0 += L)
     for (std::int64_t j0 = 0; j0 < columns; j0 += L) {
       const std::int64_t height = rows - i0 < L ? rows - i0 : L, width = columns - j0 < L ? columns - j0 : L;
+      const T* from = x + i0 * x_stride + j0;
+      T* to = y + j0 * y_stride + i0;
       Vec<T> square[L];
       if (height == L && width == L) {
 #pragma GCC unroll 16
-        for (int i = 0; i < L; ++i) square[i] = load(x + row_offset(i0 + i) + j0);
+        for (int i = 0; i < L; ++i) square[i] = load(from + i * x_stride);
         transpose_square<T>(square);
 #pragma GCC unroll 16
-        for (int j = 0; j < L; ++j) store(y + (j0 + j) * y_stride + i0, square[j]);
+        for (int j = 0; j < L; ++j) store(to + j * y_stride, square[j]);
       } else {
 #pragma GCC unroll 16
-        for (int i = 0; i < L; ++i) square[i] = i < height ? load_upto(x + row_offset(i0 + i) + j0, width) : Vec<T>{};
+        for (int i = 0; i < L; ++i) square[i] = i < height ? load_upto(from + i * x_stride, width) : Vec<T>{};
         transpose_square<T>(square);
 #pragma GCC unroll 16
         for (int j = 0; j < L; ++j)
-          if (j < width) store_upto(y + (j0 + j) * y_stride + i0, square[j], height);
+          if (j < width) store_upto(to + j * y_stride, square[j], height);
       }
     }
-}
-
-template <class T>
-void transpose(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
-               std::int64_t y_stride) {
-  transpose(x, [=](std::int64_t i) { return i * x_stride; }, rows, columns, y, y_stride);
-}
-
-template <class T>
-void transpose_rows(const T* x, const std::int64_t* row_offset, std::int64_t rows, std::int64_t columns, T* y,
-                    std::int64_t y_stride) {
-  transpose(x, [=](std::int64_t i) { return row_offset[i]; }, rows, columns, y, y_stride);
 }
 
 template <class T>

@@ -61,7 +61,6 @@ Kernels<T> make() {
   table.split_rows[int(RowReduction::sum)] = split_rows<T, Sum>;
   table.split_rows[int(RowReduction::greatest)] = split_rows<T, Greater>;
   table.transpose = transpose<T>;
-  table.transpose_rows = transpose_rows<T>;
   table.sum = sum<T>;
   table.relu = relu<T>;
   table.relu_backward = relu_backward<T>;

@@ -43,6 +43,18 @@ struct Product {
   std::int64_t ahead_step;
 };
 
+// The same with v wherever its rows are: m[i][j] (+)= sum over r < rows, q < columns of x[row_offset[i] + r·x_row + q]
+// · u[(r·columns + q)·width + j].
+template <class T>
+struct ScatteredProduct {
+  const T* x;
+  const std::int64_t* row_offset;
+  std::int64_t rows, columns, x_row, step;
+  const T* u;
+  T* m;
+  bool add;  // to what m holds
+};
+
 // Terms of a panel of positions: packed[(c·taps + t)·rows + i] = x[c·channel_stride + tap_offset[t] + place(first +
 // i)], position q standing at q / columns · pitch + q % columns.
 template <class T>
@@ -345,6 +357,7 @@ struct Kernels {
   int most_rows[kMostVectors + 1];  // the tallest tile of so many vectors that stays in registers
   void (*tile[kMostRows + 1][kMostVectors + 1])(const Tile<T>&);
   void (*product[kMostRows + 1][kMostProductVectors + 1])(const Product<T>&);
+  void (*scattered_product[kMostRows + 1][kMostProductVectors + 1])(const ScatteredProduct<T>&);
   void (*pack_panel)(const PanelPacking<T>&);
   void (*place)(const Placement<T>&);
 
@@ -375,9 +388,6 @@ struct Kernels {
   // y[j][i] = x[i][j] for i < rows, j < columns
   void (*transpose)(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
                     std::int64_t y_stride);
-  // y[j][i] = x[row_offset[i] + j]
-  void (*transpose_rows)(const T* x, const std::int64_t* row_offset, std::int64_t rows, std::int64_t columns, T* y,
-                         std::int64_t y_stride);
   T (*sum)(const T* x, std::int64_t count);
   void (*relu)(const T* x, std::int64_t count, T* y);
   void (*relu_backward)(const T* dy, const T* x, std::int64_t count, T* dx);

@@ -102,9 +102,35 @@ void product(const Product<T>& t) {
 }
 
 template <class T, int R, int V>
+void scattered_product(const ScatteredProduct<T>& t) {
+  constexpr int L = kLanes<T>;
+  Vec<T> sum[R][V] = {};
+  const T* row[R];
+#pragma GCC unroll 24
+  for (int i = 0; i < R; ++i) row[i] = t.x + t.row_offset[i];
+  const T* u = t.u;
+  for (std::int64_t r = 0; r < t.rows; ++r)
+    for (std::int64_t at = r * t.x_row, end = at + t.columns * t.step; at < end; at += t.step, u += V * L) {
+      Vec<T> columns[V];
+#pragma GCC unroll 4
+      for (int j = 0; j < V; ++j) columns[j] = load(u + j * L);
+#pragma GCC unroll 24
+      for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < V; ++j) sum[i][j] += row[i][at] * columns[j];
+    }
+  T* m = t.m;
+#pragma GCC unroll 24
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < V; ++j, m += L) store(m, t.add ? sum[i][j] + load(m) : sum[i][j]);
+}
+
+template <class T, int R, int V>
 void add_products(Kernels<T>& table) {
   if constexpr (R <= tallest<V>()) {
     table.product[R][V] = product<T, R, V>;
+    table.scattered_product[R][V] = scattered_product<T, R, V>;
     add_products<T, R + 1, V>(table);
   }
 }

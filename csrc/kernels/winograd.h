@@ -316,7 +316,7 @@ inline void winograd_weight_gradient(const WinogradWeightGradient<float>& t) {
 #pragma GCC unroll 3
     for (int j = 0; j < 3; ++j) store(nine + (3 * i + j) * L, g[j]);
   }
-  transpose<float>(nine, std::int64_t{L}, 9, t.count, t.dw, t.k_stride);
+  transpose(nine, L, 9, t.count, t.dw, t.k_stride);
 }
 
 }  // namespace

@@ -2,9 +2,8 @@
 // t].
 //
 // The positions are the terms of a product, so both operands are turned: dy to (position, k), x to (position, c) with
-// channels in lanes, once for all taps (a tap is an offset). Where the channels do not fill a vector, channel and tap
-// together fill the lanes instead. The images are summed in fixed slices, and the slices in their order: the result
-// does not depend on the number of threads.
+// channels in lanes, once for all taps (a tap is an offset). The images are summed in fixed slices, and the slices in
+// their order: the result does not depend on the number of threads.
 #include <algorithm>
 #include <type_traits>
 #include <vector>
@@ -12,7 +11,6 @@
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
-#include "band.h"
 #include "conv2d.h"
 #include "correlation.h"
 #include "division.h"
@@ -25,17 +23,15 @@ constexpr std::int64_t kSliceBytes = 6 << 20;    // for the partial sums of all 
 constexpr std::int64_t kMostSlices = 16;
 
 struct Geometry {
-  bool gathered;                // lanes are (channel, tap), else channels
-  std::int64_t taps, columns;   // taps apart, and lanes' worth of columns: c or c·taps
-  std::int64_t padded_columns;  // to whole vectors
-  std::int64_t image_w;         // columns of the turned image: of the padded input, or of outputs where gathered
-  std::int64_t block_h;         // output rows of a block
+  std::int64_t width;    // of the turned image: the channels, to whole vectors
+  std::int64_t image_w;  // columns of the padded input
+  std::int64_t block_h;  // output rows of a block
   std::int64_t slices, panels, panel_runs;
   int vectors;
 
-  std::int64_t partial_size(const Conv2dShape& s) const { return s.c_out * taps * padded_columns; }
+  std::int64_t partial_size(const Conv2dShape& s) const { return s.c_out * s.taps() * width; }
   std::int64_t rows_of_block(const Conv2dShape& s, std::int64_t h) const {
-    return gathered ? h : (h - 1) * s.stride_h + (s.k_h - 1) * s.dilation_h + 1;
+    return (h - 1) * s.stride_h + (s.k_h - 1) * s.dilation_h + 1;
   }
 };
 
@@ -44,20 +40,14 @@ Geometry geometry(const Conv2dShape& s) {
   const Kernels<T>& kernel = kernels<T>();
   const std::int64_t lanes = kernel.lanes;
   Geometry g{};
-  const std::int64_t separate = ceil_div(s.c_in_group(), lanes) * s.taps(), together = ceil_div(s.reduction(), lanes);
-  // Long strides and wide padding: most of the padded image is never read.
-  const double padded_area = double(s.h + s.pad_top + s.pad_bottom) * double(s.w + s.pad_left + s.pad_right);
-  g.gathered = 2 * together <= separate || padded_area > double(s.out_plane()) * double(s.taps());
-  g.taps = g.gathered ? 1 : s.taps();
-  g.columns = g.gathered ? s.reduction() : s.c_in_group();
-  g.padded_columns = ceil_div(g.columns, lanes) * lanes;
-  g.image_w = g.gathered ? s.o_w : s.w + s.pad_left + s.pad_right;
-  const std::int64_t column_vectors = g.padded_columns / lanes;
+  const std::int64_t column_vectors = ceil_div(s.c_in_group(), lanes);
+  g.width = column_vectors * lanes;
+  g.image_w = s.w + s.pad_left + s.pad_right;
   g.vectors = int(column_vectors % 3 == 0 && kernel.most_rows[3] >= 8 ? 3 : std::min<std::int64_t>(2, column_vectors));
   g.panels = ceil_div(s.c_out_group(), kernel.most_rows[g.vectors]);
   g.block_h = s.o_h;
   const auto bytes = [&] {
-    return (g.rows_of_block(s, g.block_h) * g.image_w * g.padded_columns + g.block_h * s.o_w * s.c_out_group()) *
+    return (g.rows_of_block(s, g.block_h) * g.image_w * g.width + g.block_h * s.o_w * s.c_out_group()) *
            std::int64_t(sizeof(T));
   };
   while (g.block_h > 1 && bytes() > kBlockBytes) g.block_h = ceil_div(g.block_h, 2);
@@ -69,48 +59,18 @@ Geometry geometry(const Conv2dShape& s) {
   return g;
 }
 
-// The turned input of a block of output rows.
+// Turns what output rows [row0, row0 + h) read of one image's group; padding at both sides, and lanes beyond the
+// channels, are zero in `out` already and never written to.
 template <class T>
-class TurnedInput {
- public:
-  TurnedInput(const Conv2dShape& shape, const Geometry& geometry)
-      : s_(shape), g_(geometry), p_(forward_correlation(shape)), band_(p_, g_.block_h, s_.o_w, true) {
-    for (std::int64_t c = 0; g_.gathered && c < p_.c; ++c)
-      for (std::int64_t offset : band_.tap_offset) row_offset_.push_back(c * band_.channel_stride + offset);
+void turn_input(const Conv2dShape& s, const Geometry& g, const T* x, std::int64_t row0, std::int64_t h, T* out) {
+  for (std::int64_t i = 0; i < g.rows_of_block(s, h); ++i, out += g.image_w * g.width) {
+    const std::int64_t row = row0 * s.stride_h - s.pad_top + i;
+    if (row < 0 || row >= s.h)
+      std::fill_n(out, g.image_w * g.width, T(0));
+    else
+      kernels<T>().transpose(x + row * s.w, s.in_plane(), s.c_in_group(), s.w, out + s.pad_left * g.width, g.width);
   }
-
-  std::int64_t size() const { return g_.rows_of_block(s_, g_.block_h) * g_.image_w * g_.padded_columns; }
-  std::int64_t workspace() const { return size() + (g_.gathered ? band_.template size<T>(p_.c) : 0); }
-
-  // Lanes beyond the channels stay zero, whatever blocks are filled in afterwards.
-  void clear(T* out) const { std::fill_n(out, size(), T(0)); }
-
-  // Output rows [row0, row0 + h) of one image's group.
-  void fill(const T* x, std::int64_t row0, std::int64_t h, T* out) const {
-    const std::int64_t width = g_.padded_columns;
-    if (g_.gathered) {
-      T* const band = out + size();
-      fill_band(p_, band_, x, row0, 0, band);
-      for (std::int64_t i = 0; i < h; ++i, out += s_.o_w * width)
-        kernels<T>().transpose_rows(band + i * band_.pitch, row_offset_.data(), g_.columns, s_.o_w, out, width);
-      return;
-    }
-    for (std::int64_t i = 0; i < g_.rows_of_block(s_, h); ++i, out += g_.image_w * width) {
-      const std::int64_t row = row0 * s_.stride_h - s_.pad_top + i;
-      if (row < 0 || row >= s_.h)
-        std::fill_n(out, g_.image_w * width, T(0));
-      else  // the padding at both sides is never written to
-        kernels<T>().transpose(x + row * s_.w, s_.in_plane(), s_.c_in_group(), s_.w, out + s_.pad_left * width, width);
-    }
-  }
-
- private:
-  const Conv2dShape& s_;
-  const Geometry& g_;
-  Correlation p_;
-  BandLayout band_;
-  std::vector<std::int64_t> row_offset_;  // in the band, of each (channel, tap)
-};
+}
 
 }  // namespace
 
@@ -128,13 +88,12 @@ void conv2d_backward_weight(const Conv2dShape& s, Algorithm asked, const T* dy, 
     if (winograd_serves(p) &&
         (asked == Algorithm::winograd || (asked == Algorithm::automatic && winograd_weight_gradient_pays(p))))
       return winograd_weight_gradient(p, dy, x, dw);
+  if (few_channels<T>(p)) return few_channels_weight_gradient(p, dy, x, dw);
   const Kernels<T>& kernel = kernels<T>();
   const Geometry g = geometry<T>(s);
-  const TurnedInput<T> input(s, g);
-  const std::int64_t lanes = kernel.lanes, width = g.padded_columns;
-  const std::int64_t step_h = g.gathered ? 1 : s.stride_h, step_w = g.gathered ? 1 : s.stride_w;
+  const std::int64_t lanes = kernel.lanes, width = g.width, taps = s.taps();
   std::vector<std::int64_t> position_offset;  // of the positions of one output row
-  for (std::int64_t j = 0; j < s.o_w; ++j) position_offset.push_back(j * step_w * width);
+  for (std::int64_t j = 0; j < s.o_w; ++j) position_offset.push_back(j * s.stride_w * width);
 
   const std::int64_t partial = g.partial_size(s);
   const Scratch<T> sums(std::size_t(g.slices * partial));
@@ -144,35 +103,36 @@ void conv2d_backward_weight(const Conv2dShape& s, Algorithm asked, const T* dy, 
                        slice = unit / g.panel_runs / s.groups;
     const std::int64_t panel0 = g.panels * run / g.panel_runs, panel1 = g.panels * (run + 1) / g.panel_runs;
     const std::int64_t k0 = panel_begin(panel0), k1 = panel_begin(panel1);
-    T* const turned = thread_workspace<T>(std::size_t(input.workspace() + g.block_h * s.o_w * (k1 - k0)));
-    T* const packed = turned + input.workspace();
-    input.clear(turned);
+    const std::int64_t turned_size = g.rows_of_block(s, g.block_h) * g.image_w * width;
+    T* const turned = thread_workspace<T>(std::size_t(turned_size + g.block_h * s.o_w * (k1 - k0)));
+    T* const packed = turned + turned_size;
+    std::fill_n(turned, turned_size, T(0));
     bool add = false;
     for (std::int64_t n = s.n * slice / g.slices; n < s.n * (slice + 1) / g.slices; ++n)
       for (std::int64_t row0 = 0; row0 < s.o_h; row0 += g.block_h, add = true) {
         const std::int64_t h = std::min(g.block_h, s.o_h - row0), positions = h * s.o_w;
-        input.fill(x + (n * s.c_in + group * s.c_in_group()) * s.in_plane(), row0, h, turned);
+        turn_input(s, g, x + (n * s.c_in + group * s.c_in_group()) * s.in_plane(), row0, h, turned);
         for (std::int64_t panel = panel0; panel < panel1; ++panel) {
           const std::int64_t begin = panel_begin(panel), rows = panel_begin(panel + 1) - begin;
           kernel.transpose(dy + (n * s.c_out + group * s.c_out_group() + begin) * s.out_plane() + row0 * s.o_w,
                            s.out_plane(), rows, positions, packed + (begin - k0) * positions, rows);
-          for (std::int64_t t = 0; t < g.taps; ++t) {
+          for (std::int64_t t = 0; t < taps; ++t) {
             const T* tap = turned + (t / s.k_w * s.dilation_h * g.image_w + t % s.k_w * s.dilation_w) * width;
             for (std::int64_t v = 0; v < width; v += g.vectors * lanes) {
               const std::int64_t vectors = std::min<std::int64_t>(g.vectors, (width - v) / lanes);
-              T* c = sums.data() + slice * partial + ((group * s.c_out_group() + begin) * g.taps + t) * width + v;
-              kernel.tile[rows][vectors]({packed + (begin - k0) * positions, tap + v, h, step_h * g.image_w * width,
-                                          s.o_w, position_offset.data(), c, g.taps * width, add, nullptr, false});
+              T* c = sums.data() + slice * partial + ((group * s.c_out_group() + begin) * taps + t) * width + v;
+              kernel.tile[rows][vectors]({packed + (begin - k0) * positions, tap + v, h, s.stride_h * g.image_w * width,
+                                          s.o_w, position_offset.data(), c, taps * width, add, nullptr, false});
             }
           }
         }
       }
   });
   parallel_for(s.c_out, double(g.slices * outputs), [&](std::int64_t k) {
-    T* first = sums.data() + k * g.taps * width;
+    T* first = sums.data() + k * taps * width;
     for (std::int64_t slice = 1; slice < g.slices; ++slice)
-      kernel.axpby(T(1), first, T(1), first + slice * partial, g.taps * width, first);
-    kernel.transpose(first, width, g.taps, g.columns, dw + k * s.reduction(), g.taps);
+      kernel.axpby(T(1), first, T(1), first + slice * partial, taps * width, first);
+    kernel.transpose(first, width, taps, s.c_in_group(), dw + k * s.reduction(), taps);
   });
 }
 

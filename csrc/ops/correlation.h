@@ -90,4 +90,11 @@ bool depthwise_gradient_pays(const Correlation& problem);
 template <class T>
 void depthwise_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw);
 
+// The gradient for the weights of a forward correlation whose channels do not fill a vector, or that reads few of its
+// inputs; dw (groups·k, c, taps).
+template <class T>
+bool few_channels(const Correlation& problem);
+template <class T>
+void few_channels_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw);
+
 }  // namespace convnet

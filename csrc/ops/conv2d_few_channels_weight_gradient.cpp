@@ -1,0 +1,101 @@
+// The gradient for the weights where the input channels do not fill a vector, or most inputs are never read. dy is
+// turned to (position, output channel); a tile's rows are the pairs of input channel and tap, each a row of the band,
+// its columns output channels and its terms the positions. Blocks of output rows are summed in fixed slices, and the
+// slices in their order.
+#include <algorithm>
+#include <vector>
+
+#include "../kernels/kernels.h"
+#include "../runtime/memory.h"
+#include "../runtime/parallel.h"
+#include "band.h"
+#include "correlation.h"
+#include "division.h"
+
+namespace convnet {
+namespace {
+
+constexpr std::int64_t kBlockPositions = 256;  // whose turned dy stays in the first-level cache
+constexpr std::int64_t kMostSlices = 16;
+constexpr std::int64_t kSliceBytes = 6 << 20;  // for the partial sums of all slices
+constexpr std::int64_t kChunkVectors = 2;      // of output channels, in a tile
+
+}  // namespace
+
+template <class T>
+bool few_channels(const Correlation& p) {
+  const std::int64_t lanes = kernels<T>().lanes, taps = std::int64_t(p.taps.size());
+  const std::int64_t apart = ceil_div(p.c, lanes) * taps, together = ceil_div(p.reduction(), lanes);
+  const auto [top, bottom] =
+      std::minmax_element(p.taps.begin(), p.taps.end(), [](const Tap& a, const Tap& b) { return a.row < b.row; });
+  const auto [left, right] =
+      std::minmax_element(p.taps.begin(), p.taps.end(), [](const Tap& a, const Tap& b) { return a.column < b.column; });
+  const double padded_h = double((p.out_h - 1) * p.step_h + bottom->row - top->row + 1);
+  const double padded_w = double((p.out_w - 1) * p.step_w + right->column - left->column + 1);
+  return 2 * together <= apart || padded_h * padded_w > double(p.out_h) * double(p.out_w) * double(taps);
+}
+
+template <class T>
+void few_channels_weight_gradient(const Correlation& p, const T* dy, const T* x, T* dw) {
+  const Kernels<T>& kernel = kernels<T>();
+  const std::int64_t lanes = kernel.lanes, vectors = ceil_div(p.k, lanes), rows = p.reduction();
+  const std::int64_t block_h = std::clamp<std::int64_t>(kBlockPositions / p.out_w, 1, p.out_h);
+  const std::int64_t blocks_an_image = ceil_div(p.out_h, block_h), blocks = p.images * blocks_an_image;
+  // Positions are read one by one, so a band of unit step serves any step, and is copied faster than its phases are
+  // split; unless most of it would never be read.
+  Correlation band_of = p;
+  if (p.step_h * p.step_w <= std::int64_t(p.taps.size())) band_of.step_h = band_of.step_w = 1;
+  const std::int64_t step_h = p.step_h / band_of.step_h, step_w = p.step_w / band_of.step_w;
+  const BandLayout band_layout(band_of, (block_h - 1) * step_h + 1, (p.out_w - 1) * step_w + 1, true);
+  std::vector<std::int64_t> row_offset;
+  for (std::int64_t c = 0; c < p.c; ++c)
+    for (std::int64_t offset : band_layout.tap_offset) row_offset.push_back(c * band_layout.channel_stride + offset);
+
+  const std::int64_t sum_size = rows * vectors * lanes;  // of one group's slice: chunk by chunk, (row, output channel)
+  const std::int64_t slices = std::clamp<std::int64_t>(kSliceBytes / (p.groups * sum_size * std::int64_t(sizeof(T))), 1,
+                                                       std::min(kMostSlices, blocks));
+  const Scratch<T> sums(std::size_t(p.groups * slices * sum_size));
+  const std::int64_t most_width = std::min(kChunkVectors, vectors) * lanes;
+  const std::int64_t turned_size = block_h * p.out_w * most_width;
+  parallel_for(p.groups * slices, p.macs(), [&](std::int64_t unit) {
+    const std::int64_t group = unit / slices, slice = unit % slices, begin = blocks * slice / slices;
+    T* const turned = thread_workspace<T>(std::size_t(turned_size + band_layout.template size<T>(p.c)));
+    T* const band = turned + turned_size;
+    for (std::int64_t block = begin; block < blocks * (slice + 1) / slices; ++block) {
+      const std::int64_t image = block / blocks_an_image, row0 = block % blocks_an_image * block_h;
+      const std::int64_t h = std::min(block_h, p.out_h - row0);
+      fill_band(band_of, band_layout, x + (image * p.groups + group) * p.c * p.in_h * p.in_w, row0 * step_h, 0, band);
+      T* m = sums.data() + unit * sum_size;
+      for (std::int64_t vector = 0; vector < vectors; vector += kChunkVectors) {
+        const std::int64_t chunk = std::min(kChunkVectors, vectors - vector), width = chunk * lanes;
+        const std::int64_t k = vector * lanes, count = std::min(width, p.k - k);
+        if (count < width) std::fill_n(turned, h * p.out_w * width, T(0));
+        kernel.transpose(dy + image * p.y_image + (group * p.k + k) * p.y_plane + row0 * p.y_row, p.y_plane, count,
+                         h * p.out_w, turned, width);
+        const std::int64_t panels = ceil_div(rows, kernel.most_rows[chunk]);
+        for (std::int64_t panel = 0; panel < panels; ++panel) {
+          const std::int64_t first = rows * panel / panels, some = rows * (panel + 1) / panels - first;
+          kernel.scattered_product[some][chunk]({band, row_offset.data() + first, h, p.out_w,
+                                                 step_h * band_layout.pitch, step_w, turned, m, block > begin});
+          m += some * width;
+        }
+      }
+    }
+  });
+  const std::int64_t chunks = ceil_div(vectors, kChunkVectors);
+  parallel_for(p.groups * chunks, double(p.groups * slices * sum_size), [&](std::int64_t unit) {
+    const std::int64_t group = unit / chunks, k = unit % chunks * kChunkVectors * lanes;
+    const std::int64_t width = std::min(kChunkVectors * lanes, vectors * lanes - k);
+    T* const m = sums.data() + group * slices * sum_size + rows * k;
+    for (std::int64_t slice = 1; slice < slices; ++slice)
+      kernel.axpby(T(1), m, T(1), m + slice * sum_size, rows * width, m);
+    kernel.transpose(m, width, rows, std::min(width, p.k - k), dw + (group * p.k + k) * rows, rows);
+  });
+}
+
+template bool few_channels<float>(const Correlation&);
+template bool few_channels<double>(const Correlation&);
+template void few_channels_weight_gradient(const Correlation&, const float*, const float*, float*);
+template void few_channels_weight_gradient(const Correlation&, const double*, const double*, double*);
+
+}  // namespace convnet
