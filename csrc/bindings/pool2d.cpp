@@ -178,17 +178,17 @@ void bind_pool2d(py::module_& m) {
     };
   };
   m.def("max_pool2d", max_pool_arguments(false), py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
-        py::arg("dilation"), py::arg("ceil_mode"), py::arg("channels_last") = false);
+        py::arg("dilation"), py::arg("ceil_mode"), py::arg("channels_last"));
   m.def("max_pool2d_with_indices", max_pool_arguments(true), py::arg("x"), py::arg("kernel"), py::arg("stride"),
-        py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"), py::arg("channels_last") = false);
+        py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"), py::arg("channels_last"));
   m.def("max_pool2d_backward", &max_pool_backward, py::arg("dy"), py::arg("indices"), py::arg("x_shape"),
         py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"),
-        py::arg("channels_last") = false);
+        py::arg("channels_last"));
   m.def("avg_pool2d", &avg_pool, py::arg("x"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
-        py::arg("dilation"), py::arg("ceil_mode"), py::arg("count_include_pad"), py::arg("channels_last") = false);
+        py::arg("dilation"), py::arg("ceil_mode"), py::arg("count_include_pad"), py::arg("channels_last"));
   m.def("avg_pool2d_backward", &avg_pool_backward, py::arg("dy"), py::arg("x_shape"), py::arg("kernel"),
         py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"), py::arg("count_include_pad"),
-        py::arg("channels_last") = false);
+        py::arg("channels_last"));
   m.def("adaptive_max_pool2d", &adaptive_max_pool, py::arg("x"), py::arg("output_size"));
   m.def("adaptive_max_pool2d_backward", &adaptive_max_pool_backward, py::arg("dy"), py::arg("indices"),
         py::arg("x_shape"));

@@ -161,7 +161,7 @@ def max_pool2d(
     padding: Padding,
     dilation: Pair,
     ceil_mode: bool,
-    channels_last: bool = False,
+    channels_last: bool,
 ) -> Array: ...
 def max_pool2d_with_indices(
     x: Array,
@@ -170,7 +170,7 @@ def max_pool2d_with_indices(
     padding: Padding,
     dilation: Pair,
     ceil_mode: bool,
-    channels_last: bool = False,
+    channels_last: bool,
 ) -> tuple[Array, NDArray[np.int64]]: ...
 def max_pool2d_backward(
     dy: Array,
@@ -181,7 +181,7 @@ def max_pool2d_backward(
     padding: Padding,
     dilation: Pair,
     ceil_mode: bool,
-    channels_last: bool = False,
+    channels_last: bool,
 ) -> Array: ...
 def avg_pool2d(
     x: Array,
@@ -191,7 +191,7 @@ def avg_pool2d(
     dilation: Pair,
     ceil_mode: bool,
     count_include_pad: bool,
-    channels_last: bool = False,
+    channels_last: bool,
 ) -> Array: ...
 def avg_pool2d_backward(
     dy: Array,
@@ -202,7 +202,7 @@ def avg_pool2d_backward(
     dilation: Pair,
     ceil_mode: bool,
     count_include_pad: bool,
-    channels_last: bool = False,
+    channels_last: bool,
 ) -> Array: ...
 def adaptive_max_pool2d(x: Array, output_size: Pair) -> tuple[Array, NDArray[np.int64]]: ...
 def adaptive_max_pool2d_backward(

@@ -34,13 +34,14 @@ def ieee(operation: Callable[P, R]) -> Callable[P, R]:
 
 
 def either_layout(operation: Callable[..., R]) -> Callable[..., R]:
-    """Let a pool written for (N, C, H, W) take `channels_last` as well: views go in, copies come out."""
+    """Let a pool written for (N, C, H, W) take `channels_last` at the end: views go in, copies come out."""
 
     @wraps(operation)
-    def call(*args: Any, channels_last: bool = False) -> Any:
+    def call(*args: Any) -> Any:
+        *given, channels_last = args
         if not channels_last:
-            return operation(*args)
-        found: Any = operation(*(_seen(a, (0, 3, 1, 2)) for a in args))
+            return operation(*given)
+        found: Any = operation(*(_seen(a, (0, 3, 1, 2)) for a in given))
         if isinstance(found, tuple):
             return tuple(np.ascontiguousarray(_seen(a, (0, 2, 3, 1))) for a in found)
         return np.ascontiguousarray(_seen(found, (0, 2, 3, 1)))

@@ -259,6 +259,8 @@ def as_rows(x: Array) -> Array:
 
 
 def is_nhwc(op: str, layout: Any) -> bool:
+    if type(layout) is str and layout == "NCHW":  # the fast path
+        return False
     return one_of(op, "layout", layout, LAYOUTS) == "NHWC"
 
 

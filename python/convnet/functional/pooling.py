@@ -75,11 +75,9 @@ def max_pool2d(
     window = arguments.window("max_pool2d", shape, kernel_size, stride, padding, dilation)
     ceil_mode = arguments.flag("max_pool2d", "ceil_mode", ceil_mode)
     if not arguments.flag("max_pool2d", "return_indices", return_indices):
-        y: Array = current().max_pool2d(x, *window, ceil_mode, channels_last=last)
+        y: Array = current().max_pool2d(x, *window, ceil_mode, last)
         return y
-    both: tuple[Array, NDArray[np.int64]] = current().max_pool2d_with_indices(
-        x, *window, ceil_mode, channels_last=last
-    )
+    both: tuple[Array, NDArray[np.int64]] = current().max_pool2d_with_indices(x, *window, ceil_mode, last)
     return both
 
 
@@ -117,7 +115,7 @@ def max_pool2d_backward(
         shape = arguments.channels_first(shape)
     window = arguments.window("max_pool2d_backward", shape, kernel_size, stride, padding, dilation)
     ceil_mode = arguments.flag("max_pool2d_backward", "ceil_mode", ceil_mode)
-    dx: Array = current().max_pool2d_backward(dy, indices, shape, *window, ceil_mode, channels_last=last)
+    dx: Array = current().max_pool2d_backward(dy, indices, shape, *window, ceil_mode, last)
     return dx
 
 
@@ -151,7 +149,7 @@ def avg_pool2d(
     window = arguments.window("avg_pool2d", shape, kernel_size, stride, padding, dilation)
     ceil_mode = arguments.flag("avg_pool2d", "ceil_mode", ceil_mode)
     count_include_pad = arguments.flag("avg_pool2d", "count_include_pad", count_include_pad)
-    y: Array = current().avg_pool2d(x, *window, ceil_mode, count_include_pad, channels_last=last)
+    y: Array = current().avg_pool2d(x, *window, ceil_mode, count_include_pad, last)
     return y
 
 
@@ -187,9 +185,7 @@ def avg_pool2d_backward(
     window = arguments.window("avg_pool2d_backward", shape, kernel_size, stride, padding, dilation)
     ceil_mode = arguments.flag("avg_pool2d_backward", "ceil_mode", ceil_mode)
     count_include_pad = arguments.flag("avg_pool2d_backward", "count_include_pad", count_include_pad)
-    dx: Array = current().avg_pool2d_backward(
-        dy, shape, *window, ceil_mode, count_include_pad, channels_last=last
-    )
+    dx: Array = current().avg_pool2d_backward(dy, shape, *window, ceil_mode, count_include_pad, last)
     return dx
 
 

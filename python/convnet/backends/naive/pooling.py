@@ -18,7 +18,7 @@ def max_pool2d(
     x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, ceil_mode: bool
 ) -> Array:
     # x (N, C, H, W) -> y (N, C, oH, oW)
-    return max_pool2d_with_indices(x, kernel, stride, padding, dilation, ceil_mode)[0]
+    return max_pool2d_with_indices(x, kernel, stride, padding, dilation, ceil_mode, False)[0]
 
 
 @either_layout
