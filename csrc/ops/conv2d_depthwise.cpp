@@ -112,8 +112,8 @@ std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem,
   return std::make_unique<DepthwiseCorrelation<T>>(problem, weights);
 }
 
-// Measured against few_channels_weight_gradient: 1.2 to 1.8 times faster for 1->8 and 4->4 channels of 3x3, 1->6 and 3->6
-// of 5x5; 0.7 for 1->16.
+// Measured against few_channels_weight_gradient: 1.2 to 1.8 times faster for 1->8 and 4->4 channels of 3x3, 1->6 and
+// 3->6 of 5x5; 0.7 for 1->16.
 bool depthwise_gradient_pays(const Correlation& p) {
   return depthwise_serves(p) || (p.k <= 8 && p.c * p.k <= 18 && strips_serve(p));
 }

@@ -39,9 +39,12 @@ Blocking choose_blocking(const Correlation& p, std::int64_t chunks, int threads)
   b.panels = p.images * b.panels_an_image;
   b.blocks = std::min(b.panels, ceil_div(p.images * positions * term_bytes, kPanelBytes));
   b.chunk_runs = 1;
-  const std::int64_t wanted = 2 * threads;
-  if (threads > 1 && b.blocks * p.groups < wanted)
-    b.chunk_runs = std::min(chunks, ceil_div(wanted, b.blocks * p.groups));
+  if (threads == 1) return b;
+  // As many blocks for each thread, or the chunks of a few blocks, whose positions each thread then packs for itself.
+  if (b.blocks * p.groups >= threads)
+    b.blocks = std::min(b.panels, ceil_div(b.blocks, threads) * threads);
+  else
+    b.chunk_runs = std::min(chunks, ceil_div(2 * threads, b.blocks * p.groups));
   return b;
 }
 
