@@ -105,7 +105,7 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
 }  // namespace
 
 // With more output channels to an input channel the direct engine's tiles share more loads (measured: from 6 on).
-bool depthwise_serves(const Correlation& p) { return p.c == 1 && p.k <= 4 && strips_serve(p); }
+bool depthwise_serves(const Correlation& p) { return !p.channels_last && p.c == 1 && p.k <= 4 && strips_serve(p); }
 
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem, const Weights<T>& weights) {

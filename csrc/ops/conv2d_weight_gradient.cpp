@@ -73,8 +73,12 @@ class TurnedInput {
  public:
   TurnedInput(const Conv2dShape& shape, const Geometry& geometry)
       : s_(shape), g_(geometry), p_(forward_correlation(shape)), band_(p_, g_.block_h, s_.o_w, true) {
-    for (std::int64_t c = 0; g_.gathered && c < p_.c; ++c)
-      for (std::int64_t offset : band_.tap_offset) row_offset_.push_back(c * band_.channel_stride + offset);
+    if (!g_.gathered) return;
+    const std::int64_t taps = s_.taps(), rows = s_.reduction();
+    for (std::int64_t i = 0; i < rows; ++i) {  // in the order of the weights
+      const std::int64_t c = p_.channels_last ? i % p_.c : i / taps, t = p_.channels_last ? i / p_.c : i % taps;
+      row_offset_.push_back(c * band_.channel_stride + band_.tap_offset[std::size_t(t)]);
+    }
   }
 
   std::int64_t size() const { return g_.rows_of_block(s_, g_.block_h) * g_.image_w * g_.padded_columns; }
@@ -97,8 +101,10 @@ class TurnedInput {
       const std::int64_t row = row0 * s_.stride_h - s_.pad_top + i;
       if (row < 0 || row >= s_.h)
         std::fill_n(out, g_.image_w * width, T(0));
-      else  // the padding at both sides is never written to
-        kernels<T>().transpose(x + row * s_.w, s_.in_plane(), s_.c_in_group(), s_.w, out + s_.pad_left * width, width);
+      else if (p_.channels_last)  // the padding at both sides is never written to
+        kernels<T>().copy_rows(x + row * p_.x_row, p_.x_column, s_.w, p_.c, out + s_.pad_left * width, width);
+      else
+        kernels<T>().transpose(x + row * p_.x_row, p_.x_plane, p_.c, s_.w, out + s_.pad_left * width, width);
     }
   }
 
@@ -120,7 +126,8 @@ void conv2d_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw
     std::fill_n(dw, outputs, T(0));
     return;
   }
-  if (const Correlation p = forward_correlation(s); depthwise_serves(p)) return depthwise_weight_gradient(p, dy, x, dw);
+  const Correlation p = forward_correlation(s);
+  if (depthwise_serves(p)) return depthwise_weight_gradient(p, dy, x, dw);
   const Kernels<T>& kernel = kernels<T>();
   const Geometry g = geometry<T>(s);
   const TurnedInput<T> input(s, g);
@@ -144,28 +151,37 @@ void conv2d_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw
     for (std::int64_t n = s.n * slice / g.slices; n < s.n * (slice + 1) / g.slices; ++n)
       for (std::int64_t row0 = 0; row0 < s.o_h; row0 += g.block_h, add = true) {
         const std::int64_t h = std::min(g.block_h, s.o_h - row0), positions = h * s.o_w;
-        input.fill(x + (n * s.c_in + group * s.c_in_group()) * s.in_plane(), row0, h, turned);
+        input.fill(x + n * p.x_image + group * p.c * p.x_plane, row0, h, turned);
         for (std::int64_t panel = panel0; panel < panel1; ++panel) {
           const std::int64_t begin = panel_begin(panel), rows = panel_begin(panel + 1) - begin;
-          kernel.transpose(dy + (n * s.c_out + group * s.c_out_group() + begin) * s.out_plane() + row0 * s.o_w,
-                           s.out_plane(), rows, positions, packed + (begin - k0) * positions, rows);
+          const T* const from = dy + n * p.y_image + (group * p.k + begin) * p.y_plane + row0 * p.y_row;
+          T* const terms = packed + (begin - k0) * positions;
+          if (p.channels_last)
+            kernel.copy_rows(from, p.y_column, positions, rows, terms, rows);
+          else
+            kernel.transpose(from, p.y_plane, rows, positions, terms, rows);
           for (std::int64_t t = 0; t < g.taps; ++t) {
             const T* tap = turned + (t / s.k_w * s.dilation_h * g.image_w + t % s.k_w * s.dilation_w) * width;
             for (std::int64_t v = 0; v < width; v += g.vectors * lanes) {
               const std::int64_t vectors = std::min<std::int64_t>(g.vectors, (width - v) / lanes);
               T* c = sums.data() + slice * partial + ((group * s.c_out_group() + begin) * g.taps + t) * width + v;
-              kernel.tile[rows][vectors]({packed + (begin - k0) * positions, tap + v, h, step_h * g.image_w * width,
+              kernel.tile[rows][vectors]({terms, tap + v, h, step_h * g.image_w * width,
                                           s.o_w, position_offset.data(), c, g.taps * width, add, nullptr, false});
             }
           }
         }
       }
   });
-  parallel_for(s.c_out, double(g.slices * outputs), [&](std::int64_t k) {
-    T* first = sums.data() + k * g.taps * width;
+  const std::int64_t at_once = s.channels_last ? lanes : 1, units = ceil_div(p.k, at_once);  // of output channels
+  parallel_for(p.groups * units, double(g.slices * outputs), [&](std::int64_t unit) {
+    const std::int64_t in_group = unit % units * at_once, k = unit / units * p.k + in_group;
+    const std::int64_t count = std::min(at_once, p.k - in_group), size = g.taps * width;
+    T* const first = sums.data() + k * size;
     for (std::int64_t slice = 1; slice < g.slices; ++slice)
-      kernel.axpby(T(1), first, T(1), first + slice * partial, g.taps * width, first);
-    kernel.transpose(first, width, g.taps, g.columns, dw + k * s.reduction(), g.taps);
+      kernel.axpby(T(1), first, T(1), first + slice * partial, count * size, first);
+    if (!s.channels_last) return kernel.transpose(first, width, g.taps, g.columns, dw + k * s.reduction(), g.taps);
+    for (std::int64_t t = 0; t < g.taps; ++t)
+      kernel.transpose(first + t * width, size, count, g.columns, dw + t * g.columns * s.c_out + k, s.c_out);
   });
 }
 

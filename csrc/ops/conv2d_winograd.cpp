@@ -20,6 +20,7 @@ constexpr std::int64_t kOutputs = 4;                     // a tile's, along an a
 constexpr std::int64_t kInputBytes = 1 << 20;            // of the second-level cache, for a block's transformed input
 constexpr std::int64_t kFewTiles = 12, kManyTiles = 56;  // a block's, where that allows them: it reads all weights
 constexpr std::int64_t kChunkVectors = 2;                // of output channels
+constexpr std::int64_t kTurnedVectors = 2;               // of channels, turned from channels last at a time
 constexpr double kSerialWork = 1.5e6;  // multiply-adds below which sharing the work costs more than it saves
 constexpr std::int64_t kTermsInRegisters =
     128;  // channels summed before they meet the earlier ones: bounds the rounding error
@@ -87,11 +88,12 @@ class Winograd final : public PackedCorrelation<float> {
       const std::int64_t run = unit % blocking.chunk_runs, block = unit / blocking.chunk_runs % blocking.blocks,
                          group = unit / blocking.chunk_runs / blocking.blocks;
       float* const v = thread_workspace<float>(std::size_t(v_size + m_size));
+      float* const m = v + v_size;
       const std::vector<WinogradRun> runs = runs_of(blocking, block);
-      if (!workspace_holds(number, unit / blocking.chunk_runs)) transform_input(call, group, runs, v);
+      if (!workspace_holds(number, unit / blocking.chunk_runs)) transform_input(call, group, runs, v, m);
       for (std::int64_t chunk = chunks_ * run / blocking.chunk_runs; chunk < chunks_ * (run + 1) / blocking.chunk_runs;
            ++chunk)
-        multiply_chunk(call, group, runs, chunk, v, v + v_size);
+        multiply_chunk(call, group, runs, chunk, v, m);
     });
   }
 
@@ -118,7 +120,11 @@ class Winograd final : public PackedCorrelation<float> {
   std::int64_t v_point(const Blocking& b) const { return problem_.c * b.most_tiles() + lanes_; }
   std::int64_t m_point(const Blocking& b) const { return (b.most_tiles() * kChunkVectors + 1) * lanes_; }
   std::int64_t v_size(const Blocking& b) const { return v_point(b) * kWinogradPoints + lanes_; }
-  std::int64_t m_size(const Blocking& b) const { return m_point(b) * kWinogradPoints; }
+  std::int64_t m_size(const Blocking& b) const {
+    const std::int64_t products = m_point(b) * kWinogradPoints;
+    return problem_.channels_last ? products + kTurnedVectors * lanes_ * (6 * run_width() + lanes_) : products;
+  }
+  std::int64_t run_width() const { return kOutputs * lanes_; }  // columns that a run reads, at most
   std::size_t packed_size() const { return std::size_t(problem_.groups * weights_begin(chunks_)); }
 
   struct Call {
@@ -138,6 +144,7 @@ class Winograd final : public PackedCorrelation<float> {
 
   void pack_weights(const Weights<float>& weights) {
     constexpr std::int64_t channels_a_step = 16;
+    constexpr std::int64_t in_order[9] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
     std::int64_t source[9];
     for (std::size_t i = 0; i < 9; ++i) source[i] = grid_[i].source;
     const Kernels<float>& kernel = kernels<float>();
@@ -156,7 +163,15 @@ class Winograd final : public PackedCorrelation<float> {
         for (std::int64_t v = 0; v < vectors; ++v) {
           const std::int64_t count = std::min(lanes_, problem_.k - (begin + v) * lanes_);
           const float* step = from + v * lanes_ * weights.k_stride + c0 * weights.c_stride;
-          if (weights.c_stride == 9)
+          if (problem_.channels_last)
+            for (std::int64_t i = 0; i < 9; ++i) {
+              float* const to = nine + v * vector_size + i * lanes_;
+              if (weights.k_stride == 1)
+                kernel.copy_rows(step + source[i], weights.c_stride, channels, count, to, 9 * lanes_);
+              else
+                kernel.transpose(step + source[i], weights.k_stride, count, channels, to, 9 * lanes_);
+            }
+          else if (weights.c_stride == 9)
             kernel.transpose(step, weights.k_stride, count, channels * 9, nine + v * vector_size, lanes_);
           else
             for (std::int64_t c = 0; c < channels; ++c)
@@ -165,7 +180,7 @@ class Winograd final : public PackedCorrelation<float> {
         }
         for (std::int64_t c = 0; c < channels; ++c)
           for (std::int64_t v = 0; v < vectors; ++v)
-            kernel.winograd_weights({nine + v * vector_size + c * 9 * lanes_, source,
+            kernel.winograd_weights({nine + v * vector_size + c * 9 * lanes_, problem_.channels_last ? in_order : source,
                                      out + (c0 + c) * width + v * lanes_, problem_.c * width + lanes_});
       }
     });
@@ -185,12 +200,12 @@ class Winograd final : public PackedCorrelation<float> {
       run.tile = at - begin;
       run.tiles = int(tiles);
       run.lanes = int(end - at >= lanes_ ? lanes_ : tiles);
-      run.x = image * p.groups * p.c * p.in_h * p.in_w + row * p.in_w + column;
+      run.x = image * p.x_image + row * p.x_row + column * p.x_column;
       run.row_begin = int(std::clamp<std::int64_t>(-row, 0, 6));
       run.row_end = int(std::clamp<std::int64_t>(p.in_h - row, 0, 6));
       run.column_begin = int(std::clamp<std::int64_t>(-column, 0, 4 * lanes_));
       run.column_end = int(std::clamp<std::int64_t>(p.in_w - column, 0, kOutputs * tiles + 2));
-      run.y = image * p.y_image + kOutputs * i * p.y_row + kOutputs * j;
+      run.y = image * p.y_image + kOutputs * i * p.y_row + kOutputs * j * p.y_column;
       run.rows = int(std::min(kOutputs, p.out_h - kOutputs * i));
       run.columns = int(std::min(kOutputs * tiles, p.out_w - kOutputs * j));
       runs.push_back(run);
@@ -199,10 +214,28 @@ class Winograd final : public PackedCorrelation<float> {
     return runs;
   }
 
-  void transform_input(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, float* v) const {
+  void transform_input(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, float* v,
+                       float* turned) const {
+    const Kernels<float>& kernel = kernels<float>();
     const Correlation& p = problem_;
-    kernels<float>().winograd_input({call.x + group * p.c * p.in_h * p.in_w, p.c, p.in_h * p.in_w, p.in_w, runs.data(),
-                                     std::int64_t(runs.size()), v, call.v_point, runs.back().tile + runs.back().tiles});
+    const std::int64_t tiles = runs.back().tile + runs.back().tiles;
+    const float* const x = call.x + group * p.c * p.x_plane;
+    if (!p.channels_last)
+      return kernel.winograd_input(
+          {x, p.c, p.x_plane, p.x_row, runs.data(), std::int64_t(runs.size()), v, call.v_point, tiles});
+    const std::int64_t width = run_width(), plane = 6 * width + lanes_;
+    for (WinogradRun run : runs) {
+      const float* const from = x + run.x + run.column_begin * p.x_column;
+      const std::int64_t columns = std::max(run.column_end - run.column_begin, 0);
+      run.x = 0;
+      for (std::int64_t c = 0; c < p.c; c += kTurnedVectors * lanes_) {
+        const std::int64_t channels = std::min(kTurnedVectors * lanes_, p.c - c);
+        for (std::int64_t i = run.row_begin; i < run.row_end; ++i)
+          kernel.transpose(from + i * p.x_row + c, p.x_column, columns, channels, turned + i * width + run.column_begin,
+                           plane);
+        kernel.winograd_input({turned, channels, plane, width, &run, 1, v + c * tiles, call.v_point, tiles});
+      }
+    }
   }
 
   void multiply_chunk(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, std::int64_t chunk,
@@ -225,9 +258,21 @@ class Winograd final : public PackedCorrelation<float> {
         u += channels * width;
       }
     const std::int64_t k = group * p.k + begin * lanes_;
-    kernel.winograd_output({m, call.m_point, width, runs.data(), std::int64_t(runs.size()),
-                            call.bias ? call.bias + k : nullptr, call.relu, std::min(width, p.k - begin * lanes_),
-                            call.y + k * p.y_plane, p.y_plane, p.y_row});
+    const float* const bias = call.bias ? call.bias + k : nullptr;
+    const std::int64_t channels = std::min(width, p.k - begin * lanes_);
+    float* const y = call.y + k * p.y_plane;
+    if (!p.channels_last)
+      return kernel.winograd_output({m, call.m_point, width, runs.data(), std::int64_t(runs.size()), bias, call.relu,
+                                     channels, y, p.y_plane, p.y_row});
+    float* const turned = m + call.m_point * kWinogradPoints;
+    const std::int64_t row = run_width(), plane = kOutputs * row + lanes_;
+    for (WinogradRun run : runs) {
+      float* to = y + run.y;
+      run.y = 0;
+      kernel.winograd_output({m, call.m_point, width, &run, 1, bias, call.relu, channels, turned, plane, row});
+      for (int i = 0; i < run.rows; ++i, to += p.y_row)
+        kernel.transpose(turned + i * row, plane, channels, run.columns, to, p.y_column);
+    }
   }
 
   Correlation problem_;
@@ -239,7 +284,7 @@ class Winograd final : public PackedCorrelation<float> {
 }  // namespace
 
 bool winograd_serves(const Correlation& p) {
-  return p.step_h == 1 && p.step_w == 1 && p.y_column == 1 && !grid_of(p).empty();
+  return p.step_h == 1 && p.step_w == 1 && (p.y_column == 1 || p.channels_last) && !grid_of(p).empty();
 }
 
 // Measured against direct with two threads, weights packed already: direct's time over this one's at 56x56 is 1.3 for
