@@ -1,5 +1,6 @@
 // One instruction set's table. Compiled once for each, with CONVNET_ISA naming it; everything but the table itself
 // has internal linkage, so that no linker can put this unit's code where an older processor runs it.
+#include "channels_last.h"
 #include "depthwise.h"
 #include "elementwise.h"
 #include "exponential.h"
@@ -28,6 +29,10 @@ Kernels<T> make() {
   add_tiles<T, 1, 4>(table);
   add_products<T, 1, 1>(table);
   add_products<T, 1, 2>(table);
+  add_rows_products<T, 1, 1>(table);
+  add_rows_products<T, 1, 2>(table);
+  table.depthwise_last = depthwise_last<T>;
+  table.depthwise_last_gradient = depthwise_last_gradient<T>;
   table.pack_panel = pack_panel<T>;
   table.place = place<T>;
   table.pad_rows = pad_rows<T>;
@@ -77,6 +82,8 @@ Kernels<T> make() {
     table.winograd_input = winograd_input;
     table.winograd_output = winograd_output;
     table.winograd_weights = winograd_weights;
+    table.winograd_input_last = winograd_input_last;
+    table.winograd_output_last = winograd_output_last;
   }
   return table;
 }

@@ -9,6 +9,7 @@ namespace convnet {
 constexpr int kMostRows = 24;    // the tallest tile of any instruction set
 constexpr int kMostVectors = 4;  // the widest
 constexpr int kMostProductVectors = 2;
+constexpr int kMostProductRows = 14;  // of rows_product
 
 // One tile of a product: c[i][j] (+)= sum over channels p and taps t of a[(p·taps + t)][i] · b[p·channel_stride +
 // tap_offset[t] + j] for i < rows, j < vectors·lanes. A plain matrix product has one tap at offset 0. Terms are added
@@ -40,6 +41,23 @@ struct Product {
   const T* bias;   // one a column, or null
   bool relu;       // after everything
   const T* ahead;  // what is read soon, fetched on the way: ahead_step values a term
+  std::int64_t ahead_step;
+};
+
+// The same with the rows' terms as channels last has them, one after the other in segments: term t of segment s of row
+// i is v[i·v_row + offset[s] + t].
+template <class T>
+struct RowsProduct {
+  const T* v;
+  std::int64_t v_row;
+  const std::int64_t* offset;
+  std::int64_t segments, terms;  // terms of each segment
+  const T* u;
+  T* m;
+  bool add;
+  const T* bias;
+  bool relu;
+  const T* ahead;
   std::int64_t ahead_step;
 };
 
@@ -102,6 +120,30 @@ struct WinogradWeights {
   const std::int64_t* source;
   T* u;
   std::int64_t u_point;
+};
+
+// Channels last: v[point][tile][channel], to whole vectors of channels.
+template <class T>
+struct WinogradInputLast {
+  const T* x;
+  std::int64_t channels, x_row, x_column;
+  const WinogradRun* runs;
+  std::int64_t run_count;
+  T* v;
+  std::int64_t v_point, v_tile;
+};
+
+template <class T>
+struct WinogradOutputLast {
+  const T* m;
+  std::int64_t m_point, m_tile;
+  const WinogradRun* runs;
+  std::int64_t run_count;
+  const T* bias;  // or null
+  bool relu;
+  std::int64_t channels;
+  T* y;
+  std::int64_t y_row, y_column;
 };
 
 // Where the lanes of a finished tile go. The tile's columns are positions first, first + 1, ... of a grid of `pitch`
@@ -195,6 +237,38 @@ struct DepthwiseGradient {
   T* sum;
 };
 
+// A row of outputs with channels in lanes: y[j·y_column + c] = bias[c] + sum over taps t of weight[t·weight_tap + c] ·
+// x[j·x_column + tap_offset[t] + c] for j < columns, c < channels. x and weight are read to whole vectors of channels.
+template <class T>
+struct DepthwiseLast {
+  const T* x;
+  std::int64_t x_column;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  const T* weight;
+  std::int64_t weight_tap;
+  const T* bias;  // or null
+  bool relu;
+  std::int64_t columns, channels;
+  T* y;
+  std::int64_t y_column;
+};
+
+// Its adjoint for the weights: sum[t·sum_tap + c] += sum over j of dy[j·dy_column + c] · x[j·x_column + tap_offset[t] +
+// c].
+template <class T>
+struct DepthwiseLastGradient {
+  const T* x;
+  std::int64_t x_column;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  const T* dy;
+  std::int64_t dy_column;
+  std::int64_t columns, channels;
+  T* sum;
+  std::int64_t sum_tap;
+};
+
 // Taps that share their loads between output rows: a grid of so many rows and columns, the outputs a step of so many
 // rows apart.
 enum class DepthwiseTaps { any, grid3x3, grid3x3_step2, grid5x5, grid5x5_step2, count };
@@ -262,6 +336,7 @@ struct Kernels {
   int most_rows[kMostVectors + 1];  // the tallest tile of so many vectors that stays in registers
   void (*tile[kMostRows + 1][kMostVectors + 1])(const Tile<T>&);
   void (*product[kMostRows + 1][kMostProductVectors + 1])(const Product<T>&);
+  void (*rows_product[kMostProductRows + 1][kMostProductVectors + 1])(const RowsProduct<T>&);
   void (*pack_panel)(const PanelPacking<T>&);
   void (*place)(const Placement<T>&);
 
@@ -269,6 +344,8 @@ struct Kernels {
   void (*depthwise[int(DepthwiseTaps::count)])(const Depthwise<T>&);
   void (*depthwise_image[int(DepthwiseTaps::count)])(const DepthwiseImage<T>&);  // null but for 3x3
   void (*depthwise_gradient[int(DepthwiseTaps::count)])(const DepthwiseGradient<T>&);
+  void (*depthwise_last)(const DepthwiseLast<T>&);
+  void (*depthwise_last_gradient)(const DepthwiseLastGradient<T>&);
   // False where a window's maximum is NaN or -inf, whose index is not to be relied on.
   bool (*max_pool)(const Pool<T>&);
   void (*average_pool)(const Pool<T>&);
@@ -315,6 +392,8 @@ struct Kernels {
   void (*winograd_input)(const WinogradInput<T>&);
   void (*winograd_output)(const WinogradOutput<T>&);
   void (*winograd_weights)(const WinogradWeights<T>&);
+  void (*winograd_input_last)(const WinogradInputLast<T>&);
+  void (*winograd_output_last)(const WinogradOutputLast<T>&);
 };
 
 struct IsaTable {

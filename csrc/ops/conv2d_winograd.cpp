@@ -20,7 +20,6 @@ constexpr std::int64_t kOutputs = 4;                     // a tile's, along an a
 constexpr std::int64_t kInputBytes = 1 << 20;            // of the second-level cache, for a block's transformed input
 constexpr std::int64_t kFewTiles = 12, kManyTiles = 56;  // a block's, where that allows them: it reads all weights
 constexpr std::int64_t kChunkVectors = 2;                // of output channels
-constexpr std::int64_t kTurnedVectors = 2;               // of channels, turned from channels last at a time
 constexpr double kSerialWork = 1.5e6;  // multiply-adds below which sharing the work costs more than it saves
 constexpr std::int64_t kTermsInRegisters =
     128;  // channels summed before they meet the earlier ones: bounds the rounding error
@@ -88,12 +87,11 @@ class Winograd final : public PackedCorrelation<float> {
       const std::int64_t run = unit % blocking.chunk_runs, block = unit / blocking.chunk_runs % blocking.blocks,
                          group = unit / blocking.chunk_runs / blocking.blocks;
       float* const v = thread_workspace<float>(std::size_t(v_size + m_size));
-      float* const m = v + v_size;
       const std::vector<WinogradRun> runs = runs_of(blocking, block);
-      if (!workspace_holds(number, unit / blocking.chunk_runs)) transform_input(call, group, runs, v, m);
+      if (!workspace_holds(number, unit / blocking.chunk_runs)) transform_input(call, group, runs, v);
       for (std::int64_t chunk = chunks_ * run / blocking.chunk_runs; chunk < chunks_ * (run + 1) / blocking.chunk_runs;
            ++chunk)
-        multiply_chunk(call, group, runs, chunk, v, m);
+        multiply_chunk(call, group, runs, chunk, v, v + v_size);
     });
   }
 
@@ -117,14 +115,14 @@ class Winograd final : public PackedCorrelation<float> {
   }
 
   // From point to point: a vector more than needed, or all 36 would fall into a few of the cache's sets.
-  std::int64_t v_point(const Blocking& b) const { return problem_.c * b.most_tiles() + lanes_; }
+  std::int64_t v_point(const Blocking& b) const {
+    return (problem_.channels_last ? v_tile() : problem_.c) * b.most_tiles() + lanes_;
+  }
   std::int64_t m_point(const Blocking& b) const { return (b.most_tiles() * kChunkVectors + 1) * lanes_; }
   std::int64_t v_size(const Blocking& b) const { return v_point(b) * kWinogradPoints + lanes_; }
-  std::int64_t m_size(const Blocking& b) const {
-    const std::int64_t products = m_point(b) * kWinogradPoints;
-    return problem_.channels_last ? products + kTurnedVectors * lanes_ * (6 * run_width() + lanes_) : products;
-  }
-  std::int64_t run_width() const { return kOutputs * lanes_; }  // columns that a run reads, at most
+  std::int64_t m_size(const Blocking& b) const { return m_point(b) * kWinogradPoints; }
+  // Channels last: from tile to tile, an odd number of vectors for the cache's sets
+  std::int64_t v_tile() const { return (ceil_div(problem_.c, lanes_) | 1) * lanes_; }
   std::size_t packed_size() const { return std::size_t(problem_.groups * weights_begin(chunks_)); }
 
   struct Call {
@@ -214,28 +212,17 @@ class Winograd final : public PackedCorrelation<float> {
     return runs;
   }
 
-  void transform_input(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, float* v,
-                       float* turned) const {
+  void transform_input(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, float* v) const {
     const Kernels<float>& kernel = kernels<float>();
     const Correlation& p = problem_;
     const std::int64_t tiles = runs.back().tile + runs.back().tiles;
     const float* const x = call.x + group * p.c * p.x_plane;
-    if (!p.channels_last)
-      return kernel.winograd_input(
+    if (p.channels_last)
+      kernel.winograd_input_last(
+          {x, p.c, p.x_row, p.x_column, runs.data(), std::int64_t(runs.size()), v, call.v_point, v_tile()});
+    else
+      kernel.winograd_input(
           {x, p.c, p.x_plane, p.x_row, runs.data(), std::int64_t(runs.size()), v, call.v_point, tiles});
-    const std::int64_t width = run_width(), plane = 6 * width + lanes_;
-    for (WinogradRun run : runs) {
-      const float* const from = x + run.x + run.column_begin * p.x_column;
-      const std::int64_t columns = std::max(run.column_end - run.column_begin, 0);
-      run.x = 0;
-      for (std::int64_t c = 0; c < p.c; c += kTurnedVectors * lanes_) {
-        const std::int64_t channels = std::min(kTurnedVectors * lanes_, p.c - c);
-        for (std::int64_t i = run.row_begin; i < run.row_end; ++i)
-          kernel.transpose(from + i * p.x_row + c, p.x_column, columns, channels, turned + i * width + run.column_begin,
-                           plane);
-        kernel.winograd_input({turned, channels, plane, width, &run, 1, v + c * tiles, call.v_point, tiles});
-      }
-    }
   }
 
   void multiply_chunk(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, std::int64_t chunk,
@@ -244,16 +231,24 @@ class Winograd final : public PackedCorrelation<float> {
     const Correlation& p = problem_;
     const std::int64_t tiles = runs.back().tile + runs.back().tiles;
     const std::int64_t begin = chunk_begin(chunk), vectors = chunk_begin(chunk + 1) - begin, width = vectors * lanes_;
-    const std::int64_t panels = ceil_div(tiles, kernel.most_rows[vectors]);
+    const std::int64_t most_rows = p.channels_last ? std::min(kMostProductRows, kernel.most_rows[vectors])
+                                                   : kernel.most_rows[vectors];
+    const std::int64_t panels = ceil_div(tiles, most_rows), no_offset = 0;
     const float* u = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
     for (std::int64_t point = 0; point < kWinogradPoints; ++point, u += lanes_)
       for (std::int64_t c = 0; c < p.c; c += kTermsInRegisters) {
         const std::int64_t channels = std::min(kTermsInRegisters, p.c - c);
         for (std::int64_t panel = 0; panel < panels; ++panel) {
           const std::int64_t first = tiles * panel / panels, rows = tiles * (panel + 1) / panels - first;
-          kernel.product[rows][vectors]({v + point * call.v_point + c * tiles + first, tiles, u, channels,
-                                         m + point * call.m_point + first * width, c > 0, nullptr, false,
-                                         u + channels * width * (panels + panel) / panels, width / panels});
+          float* const sums = m + point * call.m_point + first * width;
+          const float* const ahead = u + channels * width * (panels + panel) / panels;
+          const float* const from = v + point * call.v_point;
+          if (p.channels_last)
+            kernel.rows_product[rows][vectors]({from + first * v_tile() + c, v_tile(), &no_offset, 1, channels, u, sums,
+                                                c > 0, nullptr, false, ahead, width / panels});
+          else
+            kernel.product[rows][vectors]({from + c * tiles + first, tiles, u, channels, sums, c > 0, nullptr, false,
+                                           ahead, width / panels});
         }
         u += channels * width;
       }
@@ -261,18 +256,13 @@ class Winograd final : public PackedCorrelation<float> {
     const float* const bias = call.bias ? call.bias + k : nullptr;
     const std::int64_t channels = std::min(width, p.k - begin * lanes_);
     float* const y = call.y + k * p.y_plane;
-    if (!p.channels_last)
-      return kernel.winograd_output({m, call.m_point, width, runs.data(), std::int64_t(runs.size()), bias, call.relu,
-                                     channels, y, p.y_plane, p.y_row});
-    float* const turned = m + call.m_point * kWinogradPoints;
-    const std::int64_t row = run_width(), plane = kOutputs * row + lanes_;
-    for (WinogradRun run : runs) {
-      float* to = y + run.y;
-      run.y = 0;
-      kernel.winograd_output({m, call.m_point, width, &run, 1, bias, call.relu, channels, turned, plane, row});
-      for (int i = 0; i < run.rows; ++i, to += p.y_row)
-        kernel.transpose(turned + i * row, plane, channels, run.columns, to, p.y_column);
-    }
+    const std::int64_t run_count = std::int64_t(runs.size());
+    if (p.channels_last)
+      kernel.winograd_output_last(
+          {m, call.m_point, width, runs.data(), run_count, bias, call.relu, channels, y, p.y_row, p.y_column});
+    else
+      kernel.winograd_output(
+          {m, call.m_point, width, runs.data(), run_count, bias, call.relu, channels, y, p.y_plane, p.y_row});
   }
 
   Correlation problem_;

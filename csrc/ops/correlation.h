@@ -89,6 +89,12 @@ class PackedCorrelation {
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_direct(const Correlation& problem, const Weights<T>& weights);
 
+// What serves direct's place where x and y lie channels last; not with taps so far apart that a few outputs read much.
+template <class T>
+bool channels_last_serves(const Correlation& problem);
+template <class T>
+std::unique_ptr<PackedCorrelation<T>> pack_channels_last(const Correlation& problem, const Weights<T>& weights);
+
 template <class T>
 bool gemm_pays(const Correlation& problem);  // whether it beats direct, from one image's geometry
 template <class T>
