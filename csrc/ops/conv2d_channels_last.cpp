@@ -14,9 +14,10 @@
 namespace convnet {
 namespace {
 
-constexpr std::int64_t kInputBytes = 256 << 10;  // of the second-level cache, for a block's input
+constexpr std::int64_t kInputBytes = 256 << 10;  // of the second-level cache, for a block's input, and for its sums
 constexpr std::int64_t kMostInputBytes = 8 << 20;
 constexpr std::int64_t kChunkVectors = 2;        // of output channels, in a tile
+constexpr std::int64_t kChunksAtOnce = 8;        // whose outputs are written together: whole pages, not lines of many
 constexpr std::int64_t kTermsInRegisters = 256;  // summed before they meet the earlier ones: a chunk's stay in L1
 
 // Terms that are summed in registers.
@@ -63,8 +64,13 @@ class ChannelsLast final : public PackedCorrelation<T> {
         from += (row0 * p_.step_h + p_.taps[0].row) * p_.x_row + (column0 * p_.step_w + p_.taps[0].column) * p_.x_column;
       }
       T* const to = y + image * p_.y_image + group * p_.k + row0 * p_.y_row + column0 * p_.y_column;
-      for (std::int64_t chunk = chunks_ * run / runs; chunk < chunks_ * (run + 1) / runs; ++chunk)
-        multiply_chunk(from, group, h, w, chunk, bias, relu, sums, to);
+      const std::int64_t begin = chunks_ * run / runs, end = chunks_ * (run + 1) / runs;
+      for (std::int64_t first = begin; first < end; first += kChunksAtOnce) {
+        const std::int64_t last = std::min(end, first + kChunksAtOnce);
+        for (std::int64_t chunk = first; chunk < last; ++chunk)
+          multiply_chunk(from, group, h, w, chunk, bias, relu, sums, sums + chunk_room(chunk - first, h * w));
+        write(sums, h, w, first, last, to);
+      }
     });
   }
 
@@ -96,13 +102,15 @@ class ChannelsLast final : public PackedCorrelation<T> {
 
   std::size_t packed_size() const { return std::size_t(p_.groups * vectors_ * lanes_ * p_.reduction()); }
   std::int64_t blocks() const { return p_.images * p_.groups * blocks_h_ * blocks_w_; }
-  std::int64_t chunk_begin(std::int64_t chunk) const { return vectors_ * chunk / chunks_; }
+  std::int64_t chunk_begin(std::int64_t chunk) const { return std::min(vectors_, chunk * kChunkVectors); }
   std::int64_t chunk_runs() const {
     const std::int64_t threads = threads_for(blocks() * chunks_, p_.macs());
     return threads == 1 ? 1 : std::clamp<std::int64_t>(2 * threads / std::max<std::int64_t>(1, blocks()), 1, chunks_);
   }
-  // A chunk's bias, then its sums
-  std::int64_t sums_size() const { return (block_h_ * block_w_ + 1) * kChunkVectors * lanes_; }
+  // A chunk's bias, then the sums of a few chunks
+  std::int64_t sums_size() const {
+    return (block_h_ * block_w_ * std::min(chunks_, kChunksAtOnce) + 1) * kChunkVectors * lanes_;
+  }
   std::int64_t strip_row() const { return ((block_w_ - 1) * p_.step_w + columns_.count) * p_.c; }
   std::int64_t strip_size() const { return ((block_h_ - 1) * p_.step_h + rows_.count) * strip_row(); }
   std::int64_t workspace_size() const { return sums_size() + (copied_ ? strip_size() : 0); }
@@ -125,7 +133,7 @@ class ChannelsLast final : public PackedCorrelation<T> {
         return false;
       return true;
     };
-    const auto bytes = [&] { return (strip_size() + sums_size()) * std::int64_t(sizeof(T)); };
+    const auto bytes = [&] { return std::max(strip_size(), sums_size()) * std::int64_t(sizeof(T)); };
     const auto count = [&] { return p_.images * p_.groups * ceil_div(p_.out_h, block_h_) * ceil_div(p_.out_w, block_w_); };
     while ((bytes() > kInputBytes || (count() < 8 && block_h_ * block_w_ >= 256)) && halve()) {
     }
@@ -211,17 +219,15 @@ class ChannelsLast final : public PackedCorrelation<T> {
   }
 
   void multiply_chunk(const T* x, std::int64_t group, std::int64_t h, std::int64_t w, std::int64_t chunk, const T* bias,
-                      bool relu, T* sums, T* y) const {
+                      bool relu, T* padded_bias, T* sums) const {
     const Kernels<T>& kernel = kernels<T>();
     const std::int64_t vectors = chunk_begin(chunk + 1) - chunk_begin(chunk), width = vectors * lanes_;
     const std::int64_t k = chunk_begin(chunk) * lanes_, count = std::min(width, p_.k - k);
     const T* const u = packed_.data() + (group * vectors_ * lanes_ + k) * p_.reduction();
-    T* const padded_bias = sums;
     if (bias) {
       std::copy_n(bias + group * p_.k + k, count, padded_bias);
       std::fill(padded_bias + count, padded_bias + width, T(0));
     }
-    sums += width;
     const std::int64_t x_row = copied_ ? strip_row() : p_.x_row, x_column = copied_ ? p_.c : p_.x_column;
     const std::int64_t panels = ceil_div(w, most_rows_), all = h * panels;
     for (std::size_t i = 0; i < steps_.size(); ++i) {
@@ -247,8 +253,27 @@ class ChannelsLast final : public PackedCorrelation<T> {
           kernel.rows_product[rows][vectors](product);
         }
     }
-    for (std::int64_t row = 0; row < h; ++row)
-      kernel.copy_rows(sums + row * w * width, width, w, count, y + row * p_.y_row + k, p_.y_column);
+  }
+
+  // The chunks' sums to y, position after position.
+  void write(const T* sums, std::int64_t h, std::int64_t w, std::int64_t first, std::int64_t last, T* y) const {
+    const std::int64_t width = kChunkVectors * lanes_, k = first * width, count = std::min(p_.k, last * width) - k;
+    const std::int64_t whole = count / width, rest = count - whole * width;
+    const std::int64_t rest_width = (chunk_begin(last) - chunk_begin(last - 1)) * lanes_;
+    const T* const rest_sums = sums + chunk_room(whole, h * w);
+    sums += width;
+    for (std::int64_t row = 0, at = 0; row < h; ++row) {
+      T* to = y + row * p_.y_row + k;
+      for (std::int64_t column = 0; column < w; ++column, ++at, to += p_.y_column) {
+        if (whole) kernels<T>().copy_rows(sums + at * width, h * w * width, whole, width, to, width);
+        if (rest) kernels<T>().copy_rows(rest_sums + at * rest_width, 0, 1, rest, to + whole * width, 0);
+      }
+    }
+  }
+
+  // Where a chunk's sums of so many positions begin, behind the bias
+  std::int64_t chunk_room(std::int64_t chunk, std::int64_t positions) const {
+    return (1 + chunk * positions) * kChunkVectors * lanes_;
   }
 
   Correlation p_;
