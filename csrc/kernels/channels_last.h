@@ -62,11 +62,14 @@ template <class T, int P>
 inline void depthwise_last_outputs(const DepthwiseLast<T>& d, const T* x, std::int64_t c, std::int64_t n, T* y) {
   Vec<T> sum[P] = {};
   const T* weight = d.weight + c;
+  const std::int64_t x_column = d.x_column;
   for (std::int64_t t = 0; t < d.taps; ++t, weight += d.weight_tap) {
-    const T* from = x + d.tap_offset[t];
+    const T* from[3];  // each serves three outputs: what an address can add
+#pragma GCC unroll 3
+    for (int a = 0; a < 3; ++a) from[a] = x + d.tap_offset[t] + 3 * a * x_column;
     const Vec<T> w = load(weight);
 #pragma GCC unroll 8
-    for (int i = 0; i < P; ++i) sum[i] += w * load(from + i * d.x_column);
+    for (int i = 0; i < P; ++i) sum[i] += w * load(from[i / 3] + i % 3 * x_column);
   }
   const Vec<T> bias = d.bias ? load_upto(d.bias + c, n) : Vec<T>{};
 #pragma GCC unroll 8
@@ -79,34 +82,38 @@ inline void depthwise_last_outputs(const DepthwiseLast<T>& d, const T* x, std::i
 template <class T>
 void depthwise_last(const DepthwiseLast<T>& d) {
   for_vectors<T>(d.channels, [&](std::int64_t c, std::int64_t n) {
-    const T* x = d.x + c;
-    T* y = d.y + c;
-    std::int64_t j = 0;
-    for (; j + 8 <= d.columns; j += 8, x += 8 * d.x_column, y += 8 * d.y_column)
-      depthwise_last_outputs<T, 8>(d, x, c, n, y);
-    for (; j + 3 <= d.columns; j += 3, x += 3 * d.x_column, y += 3 * d.y_column)
-      depthwise_last_outputs<T, 3>(d, x, c, n, y);
-    for (; j < d.columns; ++j, x += d.x_column, y += d.y_column) depthwise_last_outputs<T, 1>(d, x, c, n, y);
+    for (std::int64_t i = 0; i < d.rows; ++i) {
+      const T* x = d.x + c / kLanes<T> * d.x_vector + i * d.x_row;
+      T* y = d.y + i * d.y_row + c;
+      std::int64_t j = 0;
+      for (; j + 8 <= d.columns; j += 8, x += 8 * d.x_column, y += 8 * d.y_column)
+        depthwise_last_outputs<T, 8>(d, x, c, n, y);
+      for (; j + 3 <= d.columns; j += 3, x += 3 * d.x_column, y += 3 * d.y_column)
+        depthwise_last_outputs<T, 3>(d, x, c, n, y);
+      for (; j < d.columns; ++j, x += d.x_column, y += d.y_column) depthwise_last_outputs<T, 1>(d, x, c, n, y);
+    }
   });
 }
 
-// The sums of so many taps stay in registers while a row of outputs goes by.
+// The sums of so many taps stay in registers while the outputs go by.
 template <class T, int TAPS>
 inline void depthwise_last_gradient_of(const DepthwiseLastGradient<T>& g, std::int64_t first, std::int64_t c,
                                        std::int64_t n) {
   Vec<T> sum[TAPS];
   const T* x[TAPS];
-#pragma GCC unroll 8
+#pragma GCC unroll 9
   for (int t = 0; t < TAPS; ++t) {
     sum[t] = load(g.sum + (first + t) * g.sum_tap + c);
-    x[t] = g.x + g.tap_offset[first + t] + c;
+    x[t] = g.x + g.tap_offset[first + t] + c / kLanes<T> * g.x_vector;
   }
-  for (std::int64_t j = 0; j < g.columns; ++j) {
-    const Vec<T> dy = load_upto(g.dy + j * g.dy_column + c, n);
-#pragma GCC unroll 8
-    for (int t = 0; t < TAPS; ++t) sum[t] += dy * load(x[t] + j * g.x_column);
-  }
-#pragma GCC unroll 8
+  for (std::int64_t i = 0; i < g.rows; ++i)
+    for (std::int64_t j = 0; j < g.columns; ++j) {
+      const Vec<T> dy = load_upto(g.dy + i * g.dy_row + j * g.dy_column + c, n);
+      const std::int64_t at = i * g.x_row + j * g.x_column;
+#pragma GCC unroll 9
+      for (int t = 0; t < TAPS; ++t) sum[t] += dy * load(x[t] + at);
+    }
+#pragma GCC unroll 9
   for (int t = 0; t < TAPS; ++t) store(g.sum + (first + t) * g.sum_tap + c, sum[t]);
 }
 
@@ -114,8 +121,8 @@ template <class T>
 void depthwise_last_gradient(const DepthwiseLastGradient<T>& g) {
   for_vectors<T>(g.channels, [&](std::int64_t c, std::int64_t n) {
     std::int64_t t = 0;
-    for (; t + 5 <= g.taps; t += 5) depthwise_last_gradient_of<T, 5>(g, t, c, n);
-    for (; t + 2 <= g.taps; t += 2) depthwise_last_gradient_of<T, 2>(g, t, c, n);
+    for (; t + 9 <= g.taps; t += 9) depthwise_last_gradient_of<T, 9>(g, t, c, n);
+    for (; t + 4 <= g.taps; t += 4) depthwise_last_gradient_of<T, 4>(g, t, c, n);
     for (; t < g.taps; ++t) depthwise_last_gradient_of<T, 1>(g, t, c, n);
   });
 }

@@ -237,34 +237,35 @@ struct DepthwiseGradient {
   T* sum;
 };
 
-// A row of outputs with channels in lanes: y[j·y_column + c] = bias[c] + sum over taps t of weight[t·weight_tap + c] ·
-// x[j·x_column + tap_offset[t] + c] for j < columns, c < channels. x and weight are read to whole vectors of channels.
+// Rows of outputs with channels in lanes: y[i·y_row + j·y_column + c] = bias[c] + sum over taps t of
+// weight[t·weight_tap + c] · x[c / lanes · x_vector + i·x_row + j·x_column + tap_offset[t] + c % lanes] for i < rows, j <
+// columns, c < channels. x and weight hold whole vectors of channels.
 template <class T>
 struct DepthwiseLast {
   const T* x;
-  std::int64_t x_column;
+  std::int64_t x_vector, x_row, x_column;
   std::int64_t taps;
   const std::int64_t* tap_offset;
   const T* weight;
   std::int64_t weight_tap;
   const T* bias;  // or null
   bool relu;
-  std::int64_t columns, channels;
+  std::int64_t rows, columns, channels;
   T* y;
-  std::int64_t y_column;
+  std::int64_t y_row, y_column;
 };
 
-// Its adjoint for the weights: sum[t·sum_tap + c] += sum over j of dy[j·dy_column + c] · x[j·x_column + tap_offset[t] +
-// c].
+// Its adjoint for the weights: sum[t·sum_tap + c] += sum over i, j of dy[i·dy_row + j·dy_column + c] · what tap t of
+// output (i, j) reads.
 template <class T>
 struct DepthwiseLastGradient {
   const T* x;
-  std::int64_t x_column;
+  std::int64_t x_vector, x_row, x_column;
   std::int64_t taps;
   const std::int64_t* tap_offset;
   const T* dy;
-  std::int64_t dy_column;
-  std::int64_t columns, channels;
+  std::int64_t dy_row, dy_column;
+  std::int64_t rows, columns, channels;
   T* sum;
   std::int64_t sum_tap;
 };

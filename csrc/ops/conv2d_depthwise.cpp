@@ -11,7 +11,7 @@
 namespace convnet {
 namespace {
 
-constexpr std::int64_t kLastStripBytes = 96 << 10;  // of the second-level cache, for a strip of channels last
+constexpr std::int64_t kLastStripBytes = 320 << 10;  // of the second-level cache, for a strip of channels last
 
 DepthwiseTaps taps_kind(const Correlation& p) {
   const auto grid = [&](std::int64_t size) {
@@ -50,7 +50,7 @@ class LastStrips {
     const std::int64_t fit = kLastStripBytes / std::int64_t(sizeof(T)) / (strip_columns_ * chunk_);
     block_h_ = std::clamp<std::int64_t>((fit - extent_h_) / p.step_h + 1, 1, p.out_h);
     for (const Tap& tap : p.taps)
-      tap_offset_.push_back(((tap.row - first_row) * strip_columns_ + tap.column - first_column) * chunk_);
+      tap_offset_.push_back(((tap.row - first_row) * strip_columns_ + tap.column - first_column) * lanes_);
   }
 
   struct Place {
@@ -62,8 +62,10 @@ class LastStrips {
   std::int64_t chunks() const { return ceil_div(channels, chunk_); }
   std::int64_t blocks() const { return p.images * ceil_div(p.out_h, block_h_) * ceil_div(p.out_w, block_w_); }
   std::int64_t size() const { return ((block_h_ - 1) * p.step_h + extent_h_) * strip_columns_ * chunk_; }
-  std::int64_t x_row() const { return p.step_h * strip_columns_ * chunk_; }
-  std::int64_t x_column() const { return p.step_w * chunk_; }
+  // A strip is [vector of channels][row][column][channel].
+  std::int64_t x_vector() const { return size() / chunk_ * lanes_; }
+  std::int64_t x_row() const { return p.step_h * strip_columns_ * lanes_; }
+  std::int64_t x_column() const { return p.step_w * lanes_; }
   const std::int64_t* tap_offset() const { return tap_offset_.data(); }
 
   Place place(std::int64_t chunk, std::int64_t block) const {
@@ -78,22 +80,32 @@ class LastStrips {
     const std::int64_t row = at.row * p.step_h + first_row_, column = at.column * p.step_w + first_column_;
     const std::int64_t begin = std::clamp<std::int64_t>(-column, 0, strip_columns_),
                        end = std::clamp<std::int64_t>(p.in_w - column, begin, strip_columns_);
-    const std::int64_t rows = (at.rows - 1) * p.step_h + extent_h_, width = strip_columns_ * chunk_;
-    if (at.channels < chunk_) std::fill_n(strip, rows * width, T(0));  // lanes past the last channel are read too
+    const std::int64_t rows = (at.rows - 1) * p.step_h + extent_h_, vectors = at.channels / lanes_;
+    const std::int64_t rest = at.channels - vectors * lanes_, width = strip_columns_ * lanes_;
     for (std::int64_t i = 0; i < rows; ++i, strip += width) {
-      if (row + i < 0 || row + i >= p.in_h) {
-        std::fill_n(strip, width, T(0));
-        continue;
+      const bool outside = row + i < 0 || row + i >= p.in_h;
+      for (std::int64_t v = 0; v < ceil_div(at.channels, lanes_); ++v) {
+        T* const to = strip + v * x_vector();
+        if (outside || v == vectors || p.k > 1) {  // lanes past the last channel are read too
+          std::fill_n(to, width, T(0));
+        } else {
+          std::fill_n(to, begin * lanes_, T(0));
+          std::fill(to + end * lanes_, to + width, T(0));
+        }
       }
-      const T* const from = x + at.image * p.x_image + (row + i) * p.x_row + (column + begin) * p.x_column;
-      std::fill_n(strip, begin * chunk_, T(0));
-      if (p.k == 1)
-        kernels<T>().copy_rows(from + at.channel, p.x_column, end - begin, at.channels, strip + begin * chunk_, chunk_);
-      else
-        for (std::int64_t j = begin; j < end; ++j)
+      if (outside) continue;
+      const T* from = x + at.image * p.x_image + (row + i) * p.x_row + (column + begin) * p.x_column;
+      if (p.k == 1) from += at.channel;
+      for (std::int64_t j = begin; j < end; ++j, from += p.x_column) {
+        T* const to = strip + j * lanes_;
+        if (p.k > 1) {
           for (std::int64_t q = 0; q < at.channels; ++q)
-            strip[j * chunk_ + q] = from[(j - begin) * p.x_column + (at.channel + q) / p.k];
-      std::fill(strip + end * chunk_, strip + width, T(0));
+            to[q / lanes_ * x_vector() + q % lanes_] = from[(at.channel + q) / p.k];
+          continue;
+        }
+        kernels<T>().copy_rows(from, lanes_, vectors, lanes_, to, x_vector());
+        if (rest) kernels<T>().copy_rows(from + vectors * lanes_, 0, 1, rest, to + vectors * x_vector(), 0);
+      }
     }
   }
 
@@ -101,7 +113,7 @@ class LastStrips {
   const std::int64_t channels;  // of outputs
 
  private:
-  std::int64_t most_chunk() const { return 4 * lanes_; }
+  std::int64_t most_chunk() const { return 8 * lanes_; }
   std::pair<std::int64_t, std::int64_t> range(std::int64_t Tap::*place) const {
     const auto [least, most] = std::minmax_element(
         p.taps.begin(), p.taps.end(), [=](const Tap& a, const Tap& b) { return a.*place < b.*place; });
@@ -137,21 +149,11 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
       const auto at = strips_.place(unit % chunks, unit / chunks);
       T* const strip = thread_workspace<T>(std::size_t(strips_.size()));
       strips_.fill(x, at, strip);
-      DepthwiseLast<T> row{};
-      row.x = strip;
-      row.x_column = strips_.x_column();
-      row.taps = p.reduction();
-      row.tap_offset = strips_.tap_offset();
-      row.weight = weight_.data() + at.channel;
-      row.weight_tap = strips_.padded(strips_.channels);
-      row.bias = bias ? bias + at.channel : nullptr;
-      row.relu = relu;
-      row.columns = at.columns;
-      row.channels = at.channels;
-      row.y = y + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel;
-      row.y_column = p.y_column;
-      for (std::int64_t i = 0; i < at.rows; ++i, row.x += strips_.x_row(), row.y += p.y_row)
-        kernels<T>().depthwise_last(row);
+      kernels<T>().depthwise_last(
+          {strip, strips_.x_vector(), strips_.x_row(), strips_.x_column(), p.reduction(), strips_.tap_offset(),
+           weight_.data() + at.channel, strips_.padded(strips_.channels), bias ? bias + at.channel : nullptr, relu,
+           at.rows, at.columns, at.channels,
+           y + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel, p.y_row, p.y_column});
     });
   }
 
@@ -188,10 +190,10 @@ void depthwise_last_weight_gradient(const Correlation& p, const T* dy, const T* 
       const auto at = strips.place(chunk, block);
       strips.fill(x, at, strip);
       std::fill_n(of_block, sums, T(0));
-      const T* from = dy + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel;
-      for (std::int64_t i = 0; i < at.rows; ++i, from += p.y_row)
-        kernel.depthwise_last_gradient({strip + i * strips.x_row(), strips.x_column(), taps, strips.tap_offset(), from,
-                                        p.y_column, at.columns, at.channels, of_block, strips.chunk()});
+      kernel.depthwise_last_gradient(
+          {strip, strips.x_vector(), strips.x_row(), strips.x_column(), taps, strips.tap_offset(),
+           dy + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel, p.y_row, p.y_column,
+           at.rows, at.columns, at.channels, of_block, strips.chunk()});
       kernel.axpby(T(1), sum, T(1), of_block, sums, sum);
     }
   });
