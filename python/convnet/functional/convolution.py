@@ -63,9 +63,7 @@ def conv2d(
     groups = arguments.integer("conv2d", "groups", groups)
     # Of the sizes in NCHW; the native backend reads and writes either layout, the others get views in NCHW.
     x_nchw, weight_oihw = (arguments.as_nchw(x), arguments.as_oihw(weight)) if nhwc else (x, weight)
-    padding = arguments.padding_ends(
-        "conv2d", padding, x_nchw.shape, weight_oihw.shape[2:], stride, dilation
-    )
+    padding = arguments.padding_ends("conv2d", padding, x_nchw.shape, weight_oihw.shape[2:], stride, dilation)
     if out is not None:
         y_shape = Conv2dShape(x_nchw.shape, weight_oihw.shape, stride, padding, dilation, groups).y
         out_shape = (y_shape[0], *y_shape[2:], y_shape[1]) if nhwc else y_shape
