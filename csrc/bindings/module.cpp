@@ -43,9 +43,7 @@ Conv2dShape conv2d_shape(const py::array& x, const py::array& weight, Pair strid
   return shape;
 }
 
-Shape4 y_shape(const Conv2dShape& s) {
-  return s.channels_last ? Shape4{s.n, s.o_h, s.o_w, s.c_out} : s.y();
-}
+Shape4 y_shape(const Conv2dShape& s) { return s.channels_last ? Shape4{s.n, s.o_h, s.o_w, s.c_out} : s.y(); }
 
 py::array conv2d(const py::array& x, const py::array& weight, const OptionalArray& bias, Pair stride, Padding padding,
                  Pair dilation, std::int64_t groups, bool relu, const std::string& algorithm, const OptionalArray& out,

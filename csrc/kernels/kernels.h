@@ -238,8 +238,8 @@ struct DepthwiseGradient {
 };
 
 // Rows of outputs with channels in lanes: y[i·y_row + j·y_column + c] = bias[c] + sum over taps t of
-// weight[t·weight_tap + c] · x[c / lanes · x_vector + i·x_row + j·x_column + tap_offset[t] + c % lanes] for i < rows, j <
-// columns, c < channels. x and weight hold whole vectors of channels.
+// weight[t·weight_tap + c] · x[c / lanes · x_vector + i·x_row + j·x_column + tap_offset[t] + c % lanes] for i < rows, j
+// < columns, c < channels. x and weight hold whole vectors of channels.
 template <class T>
 struct DepthwiseLast {
   const T* x;

@@ -122,8 +122,7 @@ void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::in
       std::fill(std::min(end, to + rows.end * band.pitch), end, T(0));
     }
   }
-  if (!p.channels_last)
-    std::fill_n(out + p.c * band.channel_stride, band.columns + kMostVectors * kernel.lanes, T(0));
+  if (!p.channels_last) std::fill_n(out + p.c * band.channel_stride, band.columns + kMostVectors * kernel.lanes, T(0));
 }
 
 }  // namespace convnet

@@ -8,7 +8,6 @@
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
-#include "division.h"
 #include "message.h"
 
 namespace convnet {
@@ -120,7 +119,8 @@ void pack_terms(const Correlation& p, const Weights<T>& weights, const T* from, 
   const std::int64_t taps = std::int64_t(p.taps.size());
   bool in_order = weights.c_stride == taps;  // the terms of one output channel
   for (std::int64_t t = 0; t < taps; ++t) in_order = in_order && p.taps[std::size_t(t)].source == t;
-  if (in_order && weights.k_stride != 1) return kernel.transpose(from, weights.k_stride, count, p.reduction(), u, width);
+  if (in_order && weights.k_stride != 1)
+    return kernel.transpose(from, weights.k_stride, count, p.reduction(), u, width);
   for (std::int64_t t = 0; t < taps; ++t, u += width) {
     const T* const tap = from + p.taps[std::size_t(t)].source;
     if (weights.k_stride == 1)
@@ -217,26 +217,22 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
     for (std::int64_t image = 0; image < s.n; ++image) run(image);
 }
 
-// Channels last: halves of a block of positions are added to each other until one row is left.
+// Channels last, in the order in which kernels().sum adds a plane: a lane's positions, then the lanes.
 template <class T>
 void sum_positions(const Conv2dShape& s, const T* dy, T* db) {
-  constexpr std::int64_t most = 128;  // positions of a block
-  const std::int64_t positions = s.n * s.out_plane(), blocks = ceil_div(positions, most);
-  const Scratch<T> sums(std::size_t(blocks * s.c_out));
-  parallel_for(blocks, double(positions * s.c_out), [&](std::int64_t block) {
-    const std::int64_t first = block * most;
-    std::int64_t left = std::min(most, positions - first);
-    T* const sum = thread_workspace<T>(std::size_t(left * s.c_out));
-    std::copy_n(dy + first * s.c_out, left * s.c_out, sum);
-    for (; left > 1; left = ceil_div(left, 2)) {
-      const T* const half = sum + ceil_div(left, 2) * s.c_out;
-      kernels<T>().axpby(T(1), sum, T(1), half, left / 2 * s.c_out, sum);
-    }
-    std::copy_n(sum, s.c_out, sums.data() + block * s.c_out);
+  const Kernels<T>& kernel = kernels<T>();
+  const std::int64_t at_once = kernel.lanes * s.c_out, image = s.c_out * s.out_plane();
+  const Scratch<T> sums(std::size_t(s.n * at_once));
+  parallel_for(s.n, double(s.n * image), [&](std::int64_t n) {
+    T* const sum = sums.data() + n * at_once;
+    std::fill_n(sum, at_once, T(0));
+    for (std::int64_t first = 0; first < image; first += at_once)
+      kernel.axpby(T(1), sum, T(1), dy + n * image + first, std::min(at_once, image - first), sum);
+    for (std::int64_t lane = 1; lane < kernel.lanes; ++lane)
+      kernel.axpby(T(1), sum, T(1), sum + lane * s.c_out, s.c_out, sum);
   });
   std::fill_n(db, s.c_out, T(0));
-  for (std::int64_t block = 0; block < blocks; ++block)
-    kernels<T>().axpby(T(1), db, T(1), sums.data() + block * s.c_out, s.c_out, db);
+  for (std::int64_t n = 0; n < s.n; ++n) kernel.axpby(T(1), db, T(1), sums.data() + n * at_once, s.c_out, db);
 }
 
 template <class T>
@@ -249,11 +245,11 @@ void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
   });
 }
 
-#define CONVNET_INSTANTIATE(T)                                                                         \
+#define CONVNET_INSTANTIATE(T)                                                                               \
   template void pack_terms(const Correlation&, const Weights<T>&, const T*, std::int64_t, std::int64_t, T*); \
-  template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*); \
-  template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);         \
-  template void conv2d_backward_input(const Conv2dShape&, Algorithm, const T*, const T*, T*);          \
+  template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*);       \
+  template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);               \
+  template void conv2d_backward_input(const Conv2dShape&, Algorithm, const T*, const T*, T*);                \
   template void conv2d_backward_bias(const Conv2dShape&, const T*, T*);
 CONVNET_INSTANTIATE(float)
 CONVNET_INSTANTIATE(double)

@@ -61,7 +61,8 @@ class ChannelsLast final : public PackedCorrelation<T> {
         if (!workspace_holds(call, block)) fill_strip(from, row0, column0, h, w, strip);
         from = strip;
       } else {
-        from += (row0 * p_.step_h + p_.taps[0].row) * p_.x_row + (column0 * p_.step_w + p_.taps[0].column) * p_.x_column;
+        from +=
+            (row0 * p_.step_h + p_.taps[0].row) * p_.x_row + (column0 * p_.step_w + p_.taps[0].column) * p_.x_column;
       }
       T* const to = y + image * p_.y_image + group * p_.k + row0 * p_.y_row + column0 * p_.y_column;
       const std::int64_t begin = chunks_ * run / runs, end = chunks_ * (run + 1) / runs;
@@ -83,8 +84,8 @@ class ChannelsLast final : public PackedCorrelation<T> {
   static bool serves(const Correlation& p) {
     const auto [first_row, rows] = extent(p, &Tap::row);
     const auto [first_column, columns] = extent(p, &Tap::column);
-    return p.channels_last && double(rows) * (double(columns) + double(p.step_w) * 64) * double(p.c) * sizeof(T) <
-                                  double(kMostInputBytes);
+    return p.channels_last &&
+           double(rows) * (double(columns) + double(p.step_w) * 64) * double(p.c) * sizeof(T) < double(kMostInputBytes);
   }
 
  private:
@@ -94,9 +95,9 @@ class ChannelsLast final : public PackedCorrelation<T> {
     return p;
   }
 
-  static Extent extent(const Correlation& p, std::int64_t Tap::*place) {
-    const auto [least, most] = std::minmax_element(
-        p.taps.begin(), p.taps.end(), [=](const Tap& a, const Tap& b) { return a.*place < b.*place; });
+  static Extent extent(const Correlation& p, std::int64_t Tap::* place) {
+    const auto [least, most] = std::minmax_element(p.taps.begin(), p.taps.end(),
+                                                   [=](const Tap& a, const Tap& b) { return a.*place < b.*place; });
     return {(*least).*place, (*most).*place - (*least).*place + 1};
   }
 
@@ -134,7 +135,9 @@ class ChannelsLast final : public PackedCorrelation<T> {
       return true;
     };
     const auto bytes = [&] { return std::max(strip_size(), sums_size()) * std::int64_t(sizeof(T)); };
-    const auto count = [&] { return p_.images * p_.groups * ceil_div(p_.out_h, block_h_) * ceil_div(p_.out_w, block_w_); };
+    const auto count = [&] {
+      return p_.images * p_.groups * ceil_div(p_.out_h, block_h_) * ceil_div(p_.out_w, block_w_);
+    };
     while ((bytes() > kInputBytes || (count() < 8 && block_h_ * block_w_ >= 256)) && halve()) {
     }
     blocks_h_ = ceil_div(p_.out_h, block_h_);
@@ -155,8 +158,7 @@ class ChannelsLast final : public PackedCorrelation<T> {
       if (side_by_side(count)) together = count;
     const std::int64_t length = together * p_.c, parts = ceil_div(length, kTermsInRegisters);
     for (std::int64_t t = 0; t < taps; t += together)
-      for (std::int64_t part = 0; part < parts; ++part)
-        offset_.push_back(tap_offset(t) + length * part / parts);
+      for (std::int64_t part = 0; part < parts; ++part) offset_.push_back(tap_offset(t) + length * part / parts);
     if (parts > 1) {
       for (std::int64_t t = 0; t < taps; ++t)
         for (std::int64_t part = 0; part < parts; ++part) {

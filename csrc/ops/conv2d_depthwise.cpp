@@ -39,7 +39,10 @@ template <class T>
 class LastStrips {
  public:
   LastStrips(const Correlation& problem)
-      : p(problem), channels(p.groups * p.k), lanes_(kernels<T>().lanes), chunk_(std::min(padded(channels), most_chunk())) {
+      : p(problem),
+        channels(p.groups * p.k),
+        lanes_(kernels<T>().lanes),
+        chunk_(std::min(padded(channels), most_chunk())) {
     const auto [first_row, last_row] = range(&Tap::row);
     const auto [first_column, last_column] = range(&Tap::column);
     first_row_ = first_row;
@@ -72,8 +75,13 @@ class LastStrips {
     const std::int64_t across = ceil_div(p.out_w, block_w_), down = ceil_div(p.out_h, block_h_);
     const std::int64_t row = block / across % down * block_h_, column = block % across * block_w_;
     const std::int64_t channel = chunk * chunk_;
-    return {block / across / down,  channel, std::min(chunk_, channels - channel), row, column,
-            std::min(block_h_, p.out_h - row), std::min(block_w_, p.out_w - column)};
+    return {block / across / down,
+            channel,
+            std::min(chunk_, channels - channel),
+            row,
+            column,
+            std::min(block_h_, p.out_h - row),
+            std::min(block_w_, p.out_w - column)};
   }
 
   void fill(const T* x, const Place& at, T* strip) const {
@@ -114,9 +122,9 @@ class LastStrips {
 
  private:
   std::int64_t most_chunk() const { return 8 * lanes_; }
-  std::pair<std::int64_t, std::int64_t> range(std::int64_t Tap::*place) const {
-    const auto [least, most] = std::minmax_element(
-        p.taps.begin(), p.taps.end(), [=](const Tap& a, const Tap& b) { return a.*place < b.*place; });
+  std::pair<std::int64_t, std::int64_t> range(std::int64_t Tap::* place) const {
+    const auto [least, most] = std::minmax_element(p.taps.begin(), p.taps.end(),
+                                                   [=](const Tap& a, const Tap& b) { return a.*place < b.*place; });
     return {(*least).*place, (*most).*place};
   }
 
@@ -137,7 +145,8 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
     const Correlation& p = strips_.p;
     for (const Tap& tap : p.taps) {
       for (std::int64_t channel = 0; channel < strips_.channels; ++channel)
-        to[channel] = weights.data[channel / p.k * weights.group_stride + channel % p.k * weights.k_stride + tap.source];
+        to[channel] =
+            weights.data[channel / p.k * weights.group_stride + channel % p.k * weights.k_stride + tap.source];
       to += strips_.padded(strips_.channels);
     }
   }
@@ -149,11 +158,11 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
       const auto at = strips_.place(unit % chunks, unit / chunks);
       T* const strip = thread_workspace<T>(std::size_t(strips_.size()));
       strips_.fill(x, at, strip);
-      kernels<T>().depthwise_last(
-          {strip, strips_.x_vector(), strips_.x_row(), strips_.x_column(), p.reduction(), strips_.tap_offset(),
-           weight_.data() + at.channel, strips_.padded(strips_.channels), bias ? bias + at.channel : nullptr, relu,
-           at.rows, at.columns, at.channels,
-           y + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel, p.y_row, p.y_column});
+      kernels<T>().depthwise_last({strip, strips_.x_vector(), strips_.x_row(), strips_.x_column(), p.reduction(),
+                                   strips_.tap_offset(), weight_.data() + at.channel, strips_.padded(strips_.channels),
+                                   bias ? bias + at.channel : nullptr, relu, at.rows, at.columns, at.channels,
+                                   y + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel,
+                                   p.y_row, p.y_column});
     });
   }
 
@@ -199,8 +208,7 @@ void depthwise_last_weight_gradient(const Correlation& p, const T* dy, const T* 
   });
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     T* const sum = partial.data() + chunk * slices * sums;
-    for (std::int64_t slice = 1; slice < slices; ++slice)
-      kernel.axpby(T(1), sum, T(1), sum + slice * sums, sums, sum);
+    for (std::int64_t slice = 1; slice < slices; ++slice) kernel.axpby(T(1), sum, T(1), sum + slice * sums, sums, sum);
     const std::int64_t first = chunk * strips.chunk();
     kernel.copy_rows(sum, strips.chunk(), taps, std::min(strips.chunk(), strips.channels - first), dw + first,
                      strips.channels);

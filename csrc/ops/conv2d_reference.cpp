@@ -26,7 +26,8 @@ void conv2d_reference(const Conv2dShape& s, const T* x, const T* weight, const T
                 const std::int64_t row = i * s.stride_h + r * s.dilation_h - s.pad_top;
                 const std::int64_t column = j * s.stride_w + q * s.dilation_w - s.pad_left;
                 const bool inside = row >= 0 && row < s.h && column >= 0 && column < s.w;
-                sum += (inside ? plane[row * p.x_row + column * p.x_column] : T(0)) * kernel[(r * s.k_w + q) * s.tap_stride()];
+                sum += (inside ? plane[row * p.x_row + column * p.x_column] : T(0)) *
+                       kernel[(r * s.k_w + q) * s.tap_stride()];
               }
           }
           if (bias) sum += bias[k];

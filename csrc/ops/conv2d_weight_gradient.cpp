@@ -165,8 +165,8 @@ void conv2d_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw
             for (std::int64_t v = 0; v < width; v += g.vectors * lanes) {
               const std::int64_t vectors = std::min<std::int64_t>(g.vectors, (width - v) / lanes);
               T* c = sums.data() + slice * partial + ((group * s.c_out_group() + begin) * g.taps + t) * width + v;
-              kernel.tile[rows][vectors]({terms, tap + v, h, step_h * g.image_w * width,
-                                          s.o_w, position_offset.data(), c, g.taps * width, add, nullptr, false});
+              kernel.tile[rows][vectors]({terms, tap + v, h, step_h * g.image_w * width, s.o_w, position_offset.data(),
+                                          c, g.taps * width, add, nullptr, false});
             }
           }
         }

@@ -178,8 +178,9 @@ class Winograd final : public PackedCorrelation<float> {
         }
         for (std::int64_t c = 0; c < channels; ++c)
           for (std::int64_t v = 0; v < vectors; ++v)
-            kernel.winograd_weights({nine + v * vector_size + c * 9 * lanes_, problem_.channels_last ? in_order : source,
-                                     out + (c0 + c) * width + v * lanes_, problem_.c * width + lanes_});
+            kernel.winograd_weights({nine + v * vector_size + c * 9 * lanes_,
+                                     problem_.channels_last ? in_order : source, out + (c0 + c) * width + v * lanes_,
+                                     problem_.c * width + lanes_});
       }
     });
   }
@@ -231,8 +232,8 @@ class Winograd final : public PackedCorrelation<float> {
     const Correlation& p = problem_;
     const std::int64_t tiles = runs.back().tile + runs.back().tiles;
     const std::int64_t begin = chunk_begin(chunk), vectors = chunk_begin(chunk + 1) - begin, width = vectors * lanes_;
-    const std::int64_t most_rows = p.channels_last ? std::min(kMostProductRows, kernel.most_rows[vectors])
-                                                   : kernel.most_rows[vectors];
+    const std::int64_t most_rows =
+        p.channels_last ? std::min(kMostProductRows, kernel.most_rows[vectors]) : kernel.most_rows[vectors];
     const std::int64_t panels = ceil_div(tiles, most_rows), no_offset = 0;
     const float* u = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
     for (std::int64_t point = 0; point < kWinogradPoints; ++point, u += lanes_)
@@ -247,8 +248,8 @@ class Winograd final : public PackedCorrelation<float> {
             kernel.rows_product[rows][vectors]({from + first * v_tile() + c, v_tile(), &no_offset, 1, channels, u, sums,
                                                 c > 0, nullptr, false, ahead, width / panels});
           else
-            kernel.product[rows][vectors]({from + c * tiles + first, tiles, u, channels, sums, c > 0, nullptr, false,
-                                           ahead, width / panels});
+            kernel.product[rows][vectors](
+                {from + c * tiles + first, tiles, u, channels, sums, c > 0, nullptr, false, ahead, width / panels});
         }
         u += channels * width;
       }
