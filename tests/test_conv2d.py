@@ -33,6 +33,14 @@ def draw_case(data: st.DataObject, backend: str) -> tuple[ConvCase, np.random.Ge
     return data.draw(shapes.conv_cases(MACS[backend])), np.random.default_rng(data.draw(shapes.seeds))
 
 
+def channels_last(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+
+
+def hwio(weight: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(weight.transpose(2, 3, 1, 0))
+
+
 def assert_forward_exact(case: ConvCase, backend: str, dtype: np.dtype, rng: np.random.Generator) -> None:
     x, weight, bias = (
         shapes.integers(rng, shape, np.int64) for shape in (case.x, case.weight, case.weight[:1])
@@ -44,6 +52,9 @@ def assert_forward_exact(case: ConvCase, backend: str, dtype: np.dtype, rng: np.
         y = convnet.conv2d(*floats, *case.geometry, algorithm=algorithm)
         assert y.dtype == dtype
         np.testing.assert_array_equal(y, expected, err_msg=algorithm)
+        last = channels_last(floats[0]), hwio(floats[1]), floats[2]
+        y = convnet.conv2d(*last, *case.geometry, algorithm=algorithm, layout="NHWC")
+        np.testing.assert_array_equal(y, channels_last(expected), err_msg=f"{algorithm}, channels last")
     without_bias = convnet.conv2d(*floats[:2], None, *case.geometry, algorithm=choice)
     np.testing.assert_array_equal(without_bias, expected - bias[:, None, None])
     fused = convnet.conv2d(*floats, *case.geometry, activation="relu", algorithm=choice)
@@ -57,9 +68,15 @@ def assert_backward_exact(case: ConvCase, dtype: np.dtype, rng: np.random.Genera
         *(a.astype(dtype) for a in (dy, x, weight)), *case.geometry, algorithm=choice
     )
     expected = oracles.conv2d_backward(dy, x, weight, *case.geometry)
-    for name, gradient, sums in zip(("dx", "dw", "db"), found, expected, strict=True):
-        assert gradient.dtype == dtype
-        np.testing.assert_array_equal(gradient, sums, err_msg=name)
+    last = channels_last(dy), channels_last(x), hwio(weight)
+    found_last = convnet.conv2d_backward(
+        *(a.astype(dtype) for a in last), *case.geometry, algorithm=choice, layout="NHWC"
+    )
+    expected_last = channels_last(expected[0]), hwio(expected[1]), expected[2]
+    for gradients, all_sums in ((found, expected), (found_last, expected_last)):
+        for name, gradient, sums in zip(("dx", "dw", "db"), gradients, all_sums, strict=True):
+            assert gradient.dtype == dtype
+            np.testing.assert_array_equal(gradient, sums, err_msg=name)
 
 
 @given(data=st.data())
@@ -268,6 +285,59 @@ def test_channels_last(backend: str, dtype: np.dtype) -> None:
     np.testing.assert_array_equal(db, expected[2])
     with pytest.raises(ValueError, match="NCWH"):
         convnet.conv2d(x, weight, layout="NCWH")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ConvCase((3, 32, 21, 19), (40, 32, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),  # Winograd in float32
+        ConvCase((3, 40, 14, 70), (36, 20, 3, 3), (1, 1), ((1, 0), (1, 1)), (1, 1), 2),  # and by groups
+        ConvCase((3, 3, 40, 37), (40, 3, 5, 5), (2, 2), ((2, 1), (1, 2)), (1, 1), 1),  # taps side by side
+        ConvCase(
+            (3, 300, 9, 21), (290, 300, 1, 1), (1, 1), NO_PADDING, (1, 1), 1
+        ),  # several steps and chunks
+        ConvCase((3, 70, 41, 33), (70, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 70),  # depthwise
+        ConvCase((3, 96, 7, 7), (96, 96, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),  # small maps
+    ],
+    ids=str,
+)
+def test_channels_last_holds_what_channels_first_does(dtype: np.dtype, case: ConvCase) -> None:
+    """The accuracy, and the same bits for any number of threads and for an image alone."""
+    rng = np.random.default_rng(25)
+    x, weight, dy = (shapes.normals(rng, shape, dtype) for shape in (case.x, case.weight, case.y))
+    wide = [a.astype(np.float64) for a in (dy, x, weight)]
+    bound = 64 * np.finfo(dtype).eps / 2
+    scales = [
+        oracles.conv2d(*map(abs, wide[1:]), None, *case.geometry),
+        *oracles.conv2d_backward(*map(abs, wide), *case.geometry)[:2],
+    ]
+    expected = [
+        oracles.conv2d(*wide[1:], None, *case.geometry),
+        *oracles.conv2d_backward(*wide, *case.geometry)[:2],
+    ]
+    turns = (channels_last, channels_last, hwio)
+    last = [turn(a) for turn, a in zip(turns, (dy, x, weight), strict=True)]
+    used = convnet.get_num_threads()
+    found = []
+    with convnet.backend("native"):
+        try:
+            for threads in (1, 3):
+                convnet.set_num_threads(threads)
+                y = convnet.conv2d(*last[1:], None, *case.geometry, layout="NHWC")
+                found.append((y, *convnet.conv2d_backward(*last, *case.geometry, layout="NHWC")))
+        finally:
+            convnet.set_num_threads(used)
+        alone = convnet.conv2d(last[1][1:2], last[2], None, *case.geometry, layout="NHWC")
+        dx_alone = convnet.conv2d_backward(
+            last[0][1:2], last[1][1:2], last[2], *case.geometry, layout="NHWC", needs=(True, False, False)
+        )[0]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(alone, found[0][0][1:2])
+    np.testing.assert_array_equal(dx_alone, found[0][1][1:2])
+    for array, turn, sums, scale in zip(found[0][:3], turns, expected, scales, strict=True):
+        assert np.all(abs(array - turn(sums)) <= bound * turn(scale))
+    np.testing.assert_allclose(found[0][3], wide[0].sum((0, 2, 3)), rtol=0, atol=bound * abs(wide[0]).sum())
 
 
 def test_memory_layouts_give_the_same_bits(backend: str, dtype: np.dtype) -> None:

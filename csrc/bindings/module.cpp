@@ -29,18 +29,32 @@ py::array_t<T> output_or(const OptionalArray& out, const Shape4& shape, const ch
 
 // ---------------------------------------------------------------- convolution
 
+// Sizes are told in NCHW whatever the layout.
+Conv2dShape conv2d_shape(const py::array& x, const py::array& weight, Pair stride, Padding padding, Pair dilation,
+                         std::int64_t groups, const char* op, bool channels_last) {
+  Shape4 xs = shape4(x, "x", op), ws = shape4(weight, "weight", op);
+  if (channels_last) {
+    xs = {xs[0], xs[3], xs[1], xs[2]};
+    ws = {ws[3], ws[2], ws[0], ws[1]};
+  }
+  Conv2dShape shape(xs, ws, stride, padding, dilation, groups, op);
+  shape.channels_last = channels_last;
+  return shape;
+}
+
+Shape4 y_shape(const Conv2dShape& s) { return s.channels_last ? Shape4{s.n, s.o_h, s.o_w, s.c_out} : s.y(); }
+
 py::array conv2d(const py::array& x, const py::array& weight, const OptionalArray& bias, Pair stride, Padding padding,
-                 Pair dilation, std::int64_t groups, bool relu, const std::string& algorithm,
-                 const OptionalArray& out) {
+                 Pair dilation, std::int64_t groups, bool relu, const std::string& algorithm, const OptionalArray& out,
+                 bool channels_last) {
   return with_dtype(x, "x", [&](auto t) -> py::array {
     using T = decltype(t);
-    const Conv2dShape shape(shape4(x, "x", "conv2d"), shape4(weight, "weight", "conv2d"), stride, padding, dilation,
-                            groups);
+    const Conv2dShape shape = conv2d_shape(x, weight, stride, padding, dilation, groups, "conv2d", channels_last);
     const auto xs = dense_input<T>(x, "x");
     const auto ws = dense_input<T>(weight, "weight");
     const auto bs = optional_vector<T>(bias, shape.c_out, "bias", "conv2d");
     const Algorithm how = algorithm_named(algorithm.c_str());
-    auto y = output_or<T>(out, shape.y(), "conv2d");
+    auto y = output_or<T>(out, y_shape(shape), "conv2d");
     T* const to = y.mutable_data();
     {
       NoGil release;
@@ -60,12 +74,12 @@ py::tuple explain_conv2d(const Conv2dShape& shape, bool is_float32, const std::s
 
 py::tuple conv2d_backward(const py::array& dy, const py::array& x, const py::array& weight, Pair stride,
                           Padding padding, Pair dilation, std::int64_t groups, Needs needs,
-                          const std::string& algorithm) {
+                          const std::string& algorithm, bool channels_last) {
   return with_dtype(x, "x", [&](auto t) -> py::tuple {
     using T = decltype(t);
     const char* op = "conv2d_backward";
-    const Conv2dShape shape(shape4(x, "x", op), shape4(weight, "weight", op), stride, padding, dilation, groups, op);
-    require_shape(dy, as_vector(shape.y()), "dy", op);
+    const Conv2dShape shape = conv2d_shape(x, weight, stride, padding, dilation, groups, op, channels_last);
+    require_shape(dy, as_vector(y_shape(shape)), "dy", op);
     const auto dys = dense_input<T>(dy, "dy");
     const auto xs = dense_input<T>(x, "x");
     const auto ws = dense_input<T>(weight, "weight");
@@ -79,8 +93,8 @@ py::tuple conv2d_backward(const py::array& dy, const py::array& x, const py::arr
       into = std::move(a);
       return data;
     };
-    if (needs[0]) dx_data = want(dx, output<T>(as_vector(shape.x())));
-    if (needs[1]) dw_data = want(dw, output<T>(as_vector(shape.weight())));
+    if (needs[0]) dx_data = want(dx, output<T>(shape_of(x)));
+    if (needs[1]) dw_data = want(dw, output<T>(shape_of(weight)));
     if (needs[2]) db_data = want(db, output<T>({shape.c_out}));
     {
       NoGil release;
@@ -294,10 +308,12 @@ PYBIND11_MODULE(_core, m) {
       .def("__call__", &Conv2dPlan::operator(), py::arg("x"), py::arg("out") = py::none());
 
   m.def("conv2d", &conv2d, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
-        py::arg("dilation"), py::arg("groups"), py::arg("relu"), py::arg("algorithm"), py::arg("out"));
+        py::arg("dilation"), py::arg("groups"), py::arg("relu"), py::arg("algorithm"), py::arg("out"),
+        py::arg("channels_last") = false);
   m.def("explain_conv2d", &explain_conv2d, py::arg("shape"), py::arg("is_float32"), py::arg("algorithm"));
   m.def("conv2d_backward", &conv2d_backward, py::arg("dy"), py::arg("x"), py::arg("weight"), py::arg("stride"),
-        py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("needs"), py::arg("algorithm"));
+        py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("needs"), py::arg("algorithm"),
+        py::arg("channels_last") = false);
   m.def("gemm", &gemm, py::arg("a"), py::arg("b"), py::arg("c"), py::arg("alpha"), py::arg("beta"), py::arg("trans_a"),
         py::arg("trans_b"));
   m.def("dense", &dense, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("relu"));

@@ -1,5 +1,6 @@
 // One instruction set's table. Compiled once for each, with CONVNET_ISA naming it; everything but the table itself
 // has internal linkage, so that no linker can put this unit's code where an older processor runs it.
+#include "channels_last.h"
 #include "depthwise.h"
 #include "elementwise.h"
 #include "exponential.h"
@@ -29,6 +30,10 @@ Kernels<T> make() {
   add_tiles<T, 1, 4>(table);
   add_products<T, 1, 1>(table);
   add_products<T, 1, 2>(table);
+  add_rows_products<T, 1, 1>(table);
+  add_rows_products<T, 1, 2>(table);
+  table.depthwise_last = depthwise_last<T>;
+  table.depthwise_last_gradient = depthwise_last_gradient<T>;
   table.pack_panel = pack_panel<T>;
   table.place = place<T>;
   table.pad_rows = pad_rows<T>;
@@ -89,6 +94,9 @@ Kernels<T> make() {
     table.winograd_turned_input = winograd_turned<6>;
     table.winograd_turned_gradient = winograd_turned<4>;
     table.winograd_weight_gradient = winograd_weight_gradient;
+    table.winograd_input_last = winograd_last<6>;
+    table.winograd_gradient_last = winograd_last<4>;
+    table.winograd_output_last = winograd_output_last;
   }
   return table;
 }

@@ -9,6 +9,7 @@ namespace convnet {
 constexpr int kMostRows = 24;    // the tallest tile of any instruction set
 constexpr int kMostVectors = 4;  // the widest
 constexpr int kMostProductVectors = 2;
+constexpr int kMostProductRows = 14;  // of rows_product
 
 // One tile of a product: c[i][j] (+)= sum over channels p and taps t of a[(p·taps + t)][i] · b[p·channel_stride +
 // tap_offset[t] + j] for i < rows, j < vectors·lanes. A plain matrix product has one tap at offset 0. Terms are added
@@ -53,6 +54,23 @@ struct ScatteredProduct {
   const T* u;
   T* m;
   bool add;  // to what m holds
+};
+
+// The same with the rows' terms as channels last has them, one after the other in segments: term t of segment s of row
+// i is v[i·v_row + offset[s] + t].
+template <class T>
+struct RowsProduct {
+  const T* v;
+  std::int64_t v_row;
+  const std::int64_t* offset;
+  std::int64_t segments, terms;  // terms of each segment
+  const T* u;
+  T* m;
+  bool add;
+  const T* bias;
+  bool relu;
+  const T* ahead;
+  std::int64_t ahead_step;
 };
 
 // Terms of a panel of positions: packed[(c·taps + t)·rows + i] = x[c·channel_stride + tap_offset[t] + place(first +
@@ -128,15 +146,40 @@ struct WinogradTurned {
   std::int64_t v_point, v_tile;
 };
 
-// The nine weights' gradients of `count` output channels, dw[lane·k_stride + i], from m[point·m_point + lane] summed
-// over its parts.
+// Channels last: v[point][tile][channel], to whole vectors of channels, of inputs (run.x) or of outputs' gradients
+// (run.y).
+template <class T>
+struct WinogradInputLast {
+  const T* x;
+  std::int64_t channels, x_row, x_column;
+  const WinogradRun* runs;
+  std::int64_t run_count;
+  T* v;
+  std::int64_t v_point, v_tile;
+};
+
+// The nine weights' gradients of `count` output channels, dw[lane·k_stride + i·tap_stride], from m[point·m_point +
+// lane] summed over its parts.
 template <class T>
 struct WinogradWeightGradient {
   const T* m;
   std::int64_t m_point, parts, m_part;
   std::int64_t count;
   T* dw;
-  std::int64_t k_stride;
+  std::int64_t k_stride, tap_stride;
+};
+
+template <class T>
+struct WinogradOutputLast {
+  const T* m;
+  std::int64_t m_point, m_tile;
+  const WinogradRun* runs;
+  std::int64_t run_count;
+  const T* bias;  // or null
+  bool relu;
+  std::int64_t channels;
+  T* y;
+  std::int64_t y_row, y_column;
 };
 
 // Where the lanes of a finished tile go. The tile's columns are positions first, first + 1, ... of a grid of `pitch`
@@ -228,6 +271,39 @@ struct DepthwiseGradient {
   std::int64_t dy_row;
   std::int64_t rows, columns;
   T* sum;
+};
+
+// Rows of outputs with channels in lanes: y[i·y_row + j·y_column + c] = bias[c] + sum over taps t of
+// weight[t·weight_tap + c] · x[c / lanes · x_vector + i·x_row + j·x_column + tap_offset[t] + c % lanes] for i < rows, j
+// < columns, c < channels. x and weight hold whole vectors of channels.
+template <class T>
+struct DepthwiseLast {
+  const T* x;
+  std::int64_t x_vector, x_row, x_column;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  const T* weight;
+  std::int64_t weight_tap;
+  const T* bias;  // or null
+  bool relu;
+  std::int64_t rows, columns, channels;
+  T* y;
+  std::int64_t y_row, y_column;
+};
+
+// Its adjoint for the weights: sum[t·sum_tap + c] += sum over i, j of dy[i·dy_row + j·dy_column + c] · what tap t of
+// output (i, j) reads.
+template <class T>
+struct DepthwiseLastGradient {
+  const T* x;
+  std::int64_t x_vector, x_row, x_column;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  const T* dy;
+  std::int64_t dy_row, dy_column;
+  std::int64_t rows, columns, channels;
+  T* sum;
+  std::int64_t sum_tap;
 };
 
 // Taps that share their loads between output rows: a grid of so many rows and columns, the outputs a step of so many
@@ -358,6 +434,7 @@ struct Kernels {
   void (*tile[kMostRows + 1][kMostVectors + 1])(const Tile<T>&);
   void (*product[kMostRows + 1][kMostProductVectors + 1])(const Product<T>&);
   void (*scattered_product[kMostRows + 1][kMostProductVectors + 1])(const ScatteredProduct<T>&);
+  void (*rows_product[kMostProductRows + 1][kMostProductVectors + 1])(const RowsProduct<T>&);
   void (*pack_panel)(const PanelPacking<T>&);
   void (*place)(const Placement<T>&);
 
@@ -365,6 +442,8 @@ struct Kernels {
   void (*depthwise[int(DepthwiseTaps::count)])(const Depthwise<T>&);
   void (*depthwise_image[int(DepthwiseTaps::count)])(const DepthwiseImage<T>&);  // null but for 3x3
   void (*depthwise_gradient[int(DepthwiseTaps::count)])(const DepthwiseGradient<T>&);
+  void (*depthwise_last)(const DepthwiseLast<T>&);
+  void (*depthwise_last_gradient)(const DepthwiseLastGradient<T>&);
   // False where a window's maximum is NaN or -inf, whose index is not to be relied on.
   bool (*max_pool)(const Pool<T>&);
   void (*average_pool)(const Pool<T>&);
@@ -422,6 +501,9 @@ struct Kernels {
   void (*winograd_turned_input)(const WinogradTurned<T>&);
   void (*winograd_turned_gradient)(const WinogradTurned<T>&);
   void (*winograd_weight_gradient)(const WinogradWeightGradient<T>&);
+  void (*winograd_input_last)(const WinogradInputLast<T>&);
+  void (*winograd_gradient_last)(const WinogradInputLast<T>&);
+  void (*winograd_output_last)(const WinogradOutputLast<T>&);
 };
 
 struct IsaTable {

@@ -1,6 +1,7 @@
 // The micro-kernel: a tile of R rows by V vectors held in registers while the terms go by.
 #pragma once
 
+#include "elementwise.h"
 #include "kernels.h"
 #include "vec.h"
 
@@ -170,15 +171,19 @@ void place(const Placement<T>& p) {
     if (real > 0) {
       const T* c = p.c + done;
       T* y = p.y + row * p.y_row + column * p.y_column;
-      for (int r = 0; r < p.rows; ++r, c += p.c_stride, y += p.y_plane) {
-        if (p.y_column == 1)
-          for_vectors<T>(real, [&](std::int64_t i, std::int64_t n) { store_upto(y + i, load(c + i), n); });
-        else if (p.y_column == 2)
-          for_vectors<T>(
-              real, [&](std::int64_t i, std::int64_t n) { store_every_second<T>(y + 2 * i, load_upto(c + i, n), n); });
-        else
-          for (std::int64_t i = 0; i < real; ++i) y[i * p.y_column] = c[i];
-      }
+      if (p.y_plane == 1)
+        transpose(c, p.c_stride, p.rows, real, y, p.y_column);
+      else
+        for (int r = 0; r < p.rows; ++r, c += p.c_stride, y += p.y_plane) {
+          if (p.y_column == 1)
+            for_vectors<T>(real, [&](std::int64_t i, std::int64_t n) { store_upto(y + i, load(c + i), n); });
+          else if (p.y_column == 2)
+            for_vectors<T>(real, [&](std::int64_t i, std::int64_t n) {
+              store_every_second<T>(y + 2 * i, load_upto(c + i, n), n);
+            });
+          else
+            for (std::int64_t i = 0; i < real; ++i) y[i * p.y_column] = c[i];
+        }
     }
     at += run;
     done += run;

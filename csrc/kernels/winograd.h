@@ -212,6 +212,14 @@ inline void winograd_gradient_points(const Vec<float>* y, Vec<float>* m) {
   m[5] = y[3];
 }
 
+template <int Size>
+inline void winograd_points(const Vec<float>* d, Vec<float>* v) {
+  if constexpr (Size == 6)
+    winograd_input_points(d, v);
+  else
+    winograd_gradient_points(d, v);
+}
+
 // Squares of lanes x lanes, channels by columns, are turned; then both passes work on whole vectors of channels.
 // Size: of a tile along an axis, 6 for inputs and 4 for outputs.
 template <int Size>
@@ -257,10 +265,7 @@ void winograd_turned(const WinogradTurned<float>& t) {
           Vec<float> d[Size], points[6];
 #pragma GCC unroll 6
           for (int i = 0; i < Size; ++i) d[i] = pixel[i][j];
-          if constexpr (Size == 6)
-            winograd_input_points(d, points);
-          else
-            winograd_gradient_points(d, points);
+          winograd_points<Size>(d, points);
 #pragma GCC unroll 6
           for (int i = 0; i < 6; ++i) down[i][j] = points[i];
         }
@@ -269,10 +274,7 @@ void winograd_turned(const WinogradTurned<float>& t) {
           float* v = t.v + (run.tile + first + tile) * t.v_tile + c;
           for (int i = 0; i < 6; ++i) {
             Vec<float> points[6];
-            if constexpr (Size == 6)
-              winograd_input_points(down[i] + 4 * tile, points);
-            else
-              winograd_gradient_points(down[i] + 4 * tile, points);
+            winograd_points<Size>(down[i] + 4 * tile, points);
 #pragma GCC unroll 6
             for (int j = 0; j < 6; ++j, v += t.v_point) store(v, points[j]);
           }
@@ -316,7 +318,10 @@ inline void winograd_weight_gradient(const WinogradWeightGradient<float>& t) {
 #pragma GCC unroll 3
     for (int j = 0; j < 3; ++j) store(nine + (3 * i + j) * L, g[j]);
   }
-  transpose(nine, L, 9, t.count, t.dw, t.k_stride);
+  if (t.k_stride == 1)
+    for (int i = 0; i < 9; ++i) store_upto(t.dw + i * t.tap_stride, load(nine + i * L), t.count);
+  else
+    transpose(nine, L, 9, t.count, t.dw, t.k_stride);
 }
 
 }  // namespace

@@ -91,13 +91,20 @@ void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::in
                T* out) {
   const Kernels<T>& kernel = kernels<T>();
   const std::int64_t plane = band.rows * band.pitch;
+  if (p.channels_last) std::fill_n(out, band.size<T>(p.c), T(0));
   for (std::size_t f = 0; f < band.phases.size(); ++f) {
     const std::int64_t row_start = (band.first_row + row0) * p.step_h + band.phases[f].row;
     const std::int64_t column_start = (band.first_column + column0) * p.step_w + band.phases[f].column;
     const Real rows(row_start, p.step_h, p.in_h, band.rows), columns(column_start, p.step_w, p.in_w, band.columns);
     PaddedRows<T> copy{};
-    copy.x = x + (row_start + rows.begin * p.step_h) * p.in_w + column_start + columns.begin * p.step_w;
-    copy.x_stride = p.step_h * p.in_w;
+    copy.x = x + (row_start + rows.begin * p.step_h) * p.x_row + (column_start + columns.begin * p.step_w) * p.x_column;
+    copy.x_stride = p.step_h * p.x_row;
+    if (p.channels_last) {
+      T* to = out + std::int64_t(f) * plane + rows.begin * band.pitch + columns.begin;
+      for (std::int64_t row = rows.begin; row < rows.end; ++row, copy.x += copy.x_stride, to += band.pitch)
+        kernel.transpose(copy.x, p.step_w * p.x_column, columns.end - columns.begin, p.c, to, band.channel_stride);
+      continue;
+    }
     copy.step = p.step_w;
     copy.rows = rows.end - rows.begin;
     copy.left = columns.begin;
@@ -105,7 +112,7 @@ void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::in
     copy.right = band.columns - columns.end;
     copy.y_stride = band.pitch;
     const bool last = f + 1 == band.phases.size();
-    for (std::int64_t c = 0; c < p.c; ++c, copy.x += p.in_h * p.in_w) {
+    for (std::int64_t c = 0; c < p.c; ++c, copy.x += p.x_plane) {
       T* const to = out + c * band.channel_stride + std::int64_t(f) * plane;
       std::fill(to, to + rows.begin * band.pitch, T(0));
       copy.y = to + rows.begin * band.pitch;
@@ -115,7 +122,7 @@ void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::in
       std::fill(std::min(end, to + rows.end * band.pitch), end, T(0));
     }
   }
-  std::fill_n(out + p.c * band.channel_stride, band.columns + kMostVectors * kernel.lanes, T(0));
+  if (!p.channels_last) std::fill_n(out + p.c * band.channel_stride, band.columns + kMostVectors * kernel.lanes, T(0));
 }
 
 }  // namespace convnet

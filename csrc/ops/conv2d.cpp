@@ -16,11 +16,13 @@ namespace {
 // A single tap that reads the image as it lies needs no rows: the plane is one long row.
 void flatten(Correlation& p) {
   const bool as_it_lies = p.taps.size() == 1 && p.taps[0].row == 0 && p.taps[0].column == 0 && p.step_h == 1 &&
-                          p.step_w == 1 && p.in_h == p.out_h && p.in_w == p.out_w && p.y_column == 1 &&
-                          p.y_row == p.out_w;
+                          p.step_w == 1 && p.in_h == p.out_h && p.in_w == p.out_w &&
+                          p.y_column == (p.channels_last ? p.groups * p.k : 1) && p.y_row == p.out_w * p.y_column;
   if (!as_it_lies) return;
   p.in_w = p.out_w = p.in_h * p.in_w;
   p.in_h = p.out_h = 1;
+  p.x_row = p.in_w * p.x_column;
+  p.y_row = p.out_w * p.y_column;
 }
 
 // The algorithm for a correlation, from one image's geometry alone: never from the batch or the threads.
@@ -49,7 +51,8 @@ std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked
     case Algorithm::gemm:
       return pack_gemm(p, weights);
     default:
-      return pack_direct(p, weights);
+      return p.k >= kernels<T>().lanes / 2 && channels_last_serves<T>(p) ? pack_channels_last(p, weights)
+                                                                         : pack_direct(p, weights);
   }
 }
 
@@ -104,12 +107,31 @@ Correlation forward_correlation(const Conv2dShape& s) {
   p.step_w = s.stride_w;
   for (std::int64_t r = 0; r < s.k_h; ++r)
     for (std::int64_t q = 0; q < s.k_w; ++q)
-      p.taps.push_back({r * s.dilation_h - s.pad_top, q * s.dilation_w - s.pad_left, r * s.k_w + q});
-  p.y_image = s.c_out * s.out_plane();
-  p.y_plane = s.out_plane();
-  p.y_row = s.o_w;
-  p.y_column = 1;
+      p.taps.push_back({r * s.dilation_h - s.pad_top, q * s.dilation_w - s.pad_left, (r * s.k_w + q) * s.tap_stride()});
+  p.lay_out(s.channels_last);
   return p;
+}
+
+template <class T>
+void pack_terms(const Correlation& p, const Weights<T>& weights, const T* from, std::int64_t count, std::int64_t width,
+                T* u) {
+  const Kernels<T>& kernel = kernels<T>();
+  const std::int64_t taps = std::int64_t(p.taps.size());
+  bool in_order = weights.c_stride == taps;  // the terms of one output channel
+  for (std::int64_t t = 0; t < taps; ++t) in_order = in_order && p.taps[std::size_t(t)].source == t;
+  if (in_order && weights.k_stride != 1)
+    return kernel.transpose(from, weights.k_stride, count, p.reduction(), u, width);
+  for (std::int64_t t = 0; t < taps; ++t, u += width) {
+    const T* const tap = from + p.taps[std::size_t(t)].source;
+    if (weights.k_stride == 1)
+      kernel.copy_rows(tap, weights.c_stride, p.c, count, u, taps * width);
+    else if (weights.c_stride == 1)
+      kernel.transpose(tap, weights.k_stride, count, p.c, u, taps * width);
+    else
+      for (std::int64_t c = 0; c < p.c; ++c)
+        for (std::int64_t k = 0; k < count; ++k)
+          u[c * taps * width + k] = tap[c * weights.c_stride + k * weights.k_stride];
+  }
 }
 
 template <class T>
@@ -118,7 +140,8 @@ std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape& s, Algorith
   if (asked == Algorithm::reference || s.macs() == 0) return std::make_unique<Reference<T>>(s, weight);
   Correlation p = forward_correlation(s);
   flatten(p);
-  return pack<T>(p, asked, {weight, s.c_out_group() * s.reduction(), s.reduction(), s.taps()});
+  return pack<T>(p, asked,
+                 {weight, s.c_out_group() * s.weight_c_out_stride(), s.weight_c_out_stride(), s.weight_c_in_stride()});
 }
 
 template <class T>
@@ -142,11 +165,8 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
   p.in_h = s.o_h;
   p.in_w = s.o_w;
   p.step_h = p.step_w = 1;
-  p.y_image = s.c_in * s.in_plane();
-  p.y_plane = s.in_plane();
-  p.y_row = s.w * s.stride_h;
-  p.y_column = s.stride_w;
-  if (p.c == 0) std::fill_n(dx, s.n * p.y_image, T(0));
+  const std::int64_t dx_image = s.c_in * s.in_plane(), dx_column = s.channels_last ? s.c_in : 1;
+  if (p.c == 0) std::fill_n(dx, s.n * dx_image, T(0));
   if (p.c == 0 || p.k == 0 || s.n == 0) return;
   struct Phase {
     std::unique_ptr<PackedCorrelation<T>> gradient;
@@ -159,26 +179,32 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
     for (std::int64_t column_phase = 0; column_phase < std::min(s.stride_w, s.w); ++column_phase) {
       p.out_h = (s.h - row_phase + s.stride_h - 1) / s.stride_h;
       p.out_w = (s.w - column_phase + s.stride_w - 1) / s.stride_w;
+      p.lay_out(s.channels_last);
+      p.y_image = dx_image;
+      p.y_plane = s.channels_last ? 1 : s.in_plane();
+      p.y_row = s.w * s.stride_h * dx_column;
+      p.y_column = s.stride_w * dx_column;
       p.taps.clear();
       for (std::int64_t r = 0; r < s.k_h; ++r)
         for (std::int64_t q = 0; q < s.k_w; ++q) {
           const std::int64_t row = row_phase + s.pad_top - r * s.dilation_h;
           const std::int64_t column = column_phase + s.pad_left - q * s.dilation_w;
           if (row % s.stride_h == 0 && column % s.stride_w == 0)
-            p.taps.push_back({row / s.stride_h, column / s.stride_w, r * s.k_w + q});
+            p.taps.push_back({row / s.stride_h, column / s.stride_w, (r * s.k_w + q) * s.tap_stride()});
         }
       if (p.taps.empty()) {
         unreached = true;
         continue;
       }
+      const Weights<T> turned = {weight, s.c_out_group() * s.weight_c_out_stride(), s.weight_c_in_stride(),
+                                 s.weight_c_out_stride()};
       flatten(p);
-      gradients.push_back({pack<T>(p, asked, {weight, s.c_out_group() * s.reduction(), s.taps(), s.reduction()}),
-                           row_phase * s.w + column_phase});
+      gradients.push_back({pack<T>(p, asked, turned), (row_phase * s.w + column_phase) * dx_column});
       macs += p.macs() * double(s.n / p.images);
     }
   const auto run = [&](std::int64_t image) {
-    T* const to = dx + image * p.y_image;
-    if (unreached) std::fill_n(to, p.images * p.y_image, T(0));
+    T* const to = dx + image * dx_image;
+    if (unreached) std::fill_n(to, p.images * dx_image, T(0));
     for (const Phase& phase : gradients)
       phase.gradient->run(dy + image * s.c_out * s.out_plane(), nullptr, false, to + phase.first);
   };
@@ -186,13 +212,32 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
   if (!by_image)
     run(0);
   else if (s.n >= 2 * num_threads())
-    parallel_for(s.n, macs + 2.0 * double(s.n * p.y_image), run);
+    parallel_for(s.n, macs + 2.0 * double(s.n * dx_image), run);
   else
     for (std::int64_t image = 0; image < s.n; ++image) run(image);
 }
 
+// Channels last, in the order in which kernels().sum adds a plane: a lane's positions, then the lanes.
+template <class T>
+void sum_positions(const Conv2dShape& s, const T* dy, T* db) {
+  const Kernels<T>& kernel = kernels<T>();
+  const std::int64_t at_once = kernel.lanes * s.c_out, image = s.c_out * s.out_plane();
+  const Scratch<T> sums(std::size_t(s.n * at_once));
+  parallel_for(s.n, double(s.n * image), [&](std::int64_t n) {
+    T* const sum = sums.data() + n * at_once;
+    std::fill_n(sum, at_once, T(0));
+    for (std::int64_t first = 0; first < image; first += at_once)
+      kernel.axpby(T(1), sum, T(1), dy + n * image + first, std::min(at_once, image - first), sum);
+    for (std::int64_t lane = 1; lane < kernel.lanes; ++lane)
+      kernel.axpby(T(1), sum, T(1), sum + lane * s.c_out, s.c_out, sum);
+  });
+  std::fill_n(db, s.c_out, T(0));
+  for (std::int64_t n = 0; n < s.n; ++n) kernel.axpby(T(1), db, T(1), sums.data() + n * at_once, s.c_out, db);
+}
+
 template <class T>
 void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
+  if (s.channels_last) return sum_positions(s, dy, db);
   parallel_for(s.c_out, double(s.n * s.c_out * s.out_plane()), [&](std::int64_t k) {
     db[k] = 0;
     for (std::int64_t n = 0; n < s.n; ++n)
@@ -200,10 +245,11 @@ void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
   });
 }
 
-#define CONVNET_INSTANTIATE(T)                                                                         \
-  template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*); \
-  template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);         \
-  template void conv2d_backward_input(const Conv2dShape&, Algorithm, const T*, const T*, T*);          \
+#define CONVNET_INSTANTIATE(T)                                                                               \
+  template void pack_terms(const Correlation&, const Weights<T>&, const T*, std::int64_t, std::int64_t, T*); \
+  template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*);       \
+  template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);               \
+  template void conv2d_backward_input(const Conv2dShape&, Algorithm, const T*, const T*, T*);                \
   template void conv2d_backward_bias(const Conv2dShape&, const T*, T*);
 CONVNET_INSTANTIATE(float)
 CONVNET_INSTANTIATE(double)

@@ -1,4 +1,5 @@
-// Entry points of the 2-D convolution. Arrays are dense NCHW, weights (c_out, c_in/groups, k_h, k_w).
+// Entry points of the 2-D convolution. Arrays are dense NCHW, weights (c_out, c_in/groups, k_h, k_w); both channels
+// last where the shape says so.
 #pragma once
 
 #include <memory>

@@ -40,7 +40,7 @@ void run_panel(const Correlation& p, const Blocking& blocking, const BandLayout&
     const std::int64_t count = std::min(tile_width, positions - first);
     const std::int64_t width = ceil_div(count, kernel.lanes) * kernel.lanes;
     const std::int64_t row = first / layout.pitch, column = first % layout.pitch;
-    const bool in_place = p.y_column == 1 && column + width <= block_w;
+    const bool in_place = p.y_column == 1 && !p.channels_last && column + width <= block_w;
     Tile<T> tile{};
     tile.a = packed;
     tile.b = band + first;
@@ -100,18 +100,11 @@ Blocking choose_blocking(const Correlation& p) {
 
 template <class T>
 void pack_weights(const Correlation& p, const Blocking& blocking, const Weights<T>& weights, T* packed) {
-  const std::int64_t taps = std::int64_t(p.taps.size());
   parallel_for(p.groups * blocking.panels, double(p.groups * p.k * p.reduction()), [&](std::int64_t unit) {
     const std::int64_t group = unit / blocking.panels, panel = unit % blocking.panels;
     const std::int64_t begin = blocking.panel_begin(panel, p.k), end = blocking.panel_begin(panel + 1, p.k);
-    T* out = packed + (group * p.k + begin) * p.reduction();
-    for (std::int64_t k = begin; k < end; ++k, ++out) {
-      const T* row = weights.data + group * weights.group_stride + k * weights.k_stride;
-      T* to = out;
-      for (std::int64_t c = 0; c < p.c; ++c)
-        for (std::int64_t t = 0; t < taps; ++t, to += end - begin)
-          *to = row[c * weights.c_stride + p.taps[std::size_t(t)].source];
-    }
+    pack_terms(p, weights, weights.data + group * weights.group_stride + begin * weights.k_stride, end - begin,
+               end - begin, packed + (group * p.k + begin) * p.reduction());
   });
 }
 
@@ -154,7 +147,8 @@ void correlate(const Correlation& p, const Blocking& blocking, const T* x, const
     const std::int64_t block_w = std::min(blocking.block_w, p.out_w - column0);
     T* const tile_sums = thread_workspace<T>(std::size_t(cut.workspace_size()));
     T* const band = tile_sums + cut.sums_size();
-    if (!workspace_holds(call, block)) fill_band(p, cut.layout, x + plane * p.c * p.in_h * p.in_w, row0, column0, band);
+    if (!workspace_holds(call, block))
+      fill_band(p, cut.layout, x + image * p.x_image + group * p.c * p.x_plane, row0, column0, band);
     T* const to = y + image * p.y_image + row0 * p.y_row + column0 * p.y_column;
     for (std::int64_t panel = blocking.panels * run / cut.runs; panel < blocking.panels * (run + 1) / cut.runs;
          ++panel) {

@@ -64,14 +64,17 @@ void few_channels_weight_gradient(const Correlation& p, const T* dy, const T* x,
     for (std::int64_t block = begin; block < blocks * (slice + 1) / slices; ++block) {
       const std::int64_t image = block / blocks_an_image, row0 = block % blocks_an_image * block_h;
       const std::int64_t h = std::min(block_h, p.out_h - row0);
-      fill_band(band_of, band_layout, x + (image * p.groups + group) * p.c * p.in_h * p.in_w, row0 * step_h, 0, band);
+      fill_band(band_of, band_layout, x + image * p.x_image + group * p.c * p.x_plane, row0 * step_h, 0, band);
       T* m = sums.data() + unit * sum_size;
       for (std::int64_t vector = 0; vector < vectors; vector += kChunkVectors) {
         const std::int64_t chunk = std::min(kChunkVectors, vectors - vector), width = chunk * lanes;
         const std::int64_t k = vector * lanes, count = std::min(width, p.k - k);
         if (count < width) std::fill_n(turned, h * p.out_w * width, T(0));
-        kernel.transpose(dy + image * p.y_image + (group * p.k + k) * p.y_plane + row0 * p.y_row, p.y_plane, count,
-                         h * p.out_w, turned, width);
+        const T* const from = dy + image * p.y_image + (group * p.k + k) * p.y_plane + row0 * p.y_row;
+        if (p.channels_last)
+          kernel.copy_rows(from, p.y_column, h * p.out_w, count, turned, width);
+        else
+          kernel.transpose(from, p.y_plane, count, h * p.out_w, turned, width);
         const std::int64_t panels = ceil_div(rows, kernel.most_rows[chunk]);
         for (std::int64_t panel = 0; panel < panels; ++panel) {
           const std::int64_t first = rows * panel / panels, some = rows * (panel + 1) / panels - first;
@@ -89,7 +92,11 @@ void few_channels_weight_gradient(const Correlation& p, const T* dy, const T* x,
     T* const m = sums.data() + group * slices * sum_size + rows * k;
     for (std::int64_t slice = 1; slice < slices; ++slice)
       kernel.axpby(T(1), m, T(1), m + slice * sum_size, rows * width, m);
-    kernel.transpose(m, width, rows, std::min(width, p.k - k), dw + (group * p.k + k) * rows, rows);
+    const std::int64_t count = std::min(width, p.k - k), taps = std::int64_t(p.taps.size());
+    if (!p.channels_last) return kernel.transpose(m, width, rows, count, dw + (group * p.k + k) * rows, rows);
+    for (std::int64_t c = 0; c < p.c; ++c)  // dw (taps, c, groups·k)
+      kernel.copy_rows(m + c * taps * width, width, taps, count, dw + (c * p.groups + group) * p.k + k,
+                       p.c * p.groups * p.k);
   });
 }
 

@@ -115,7 +115,7 @@ class Gemm final : public PackedCorrelation<T> {
       panels = most * p.reduction();
       band = g.as_it_lies_ ? 0 : g.layout(g.band_rows(std::min(most, g.positions()))).template size<T>(p.c);
       sums = (most + 1) * kChunkVectors * g.lanes_;
-      placed = g.dense() ? 0 : most * kChunkVectors * g.lanes_;
+      placed = p.channels_last || g.dense() ? 0 : most * kChunkVectors * g.lanes_;
     }
   };
 
@@ -130,24 +130,14 @@ class Gemm final : public PackedCorrelation<T> {
   // u[chunk][term][output channel], zero past the last channel.
   void pack_weights(const Weights<T>& weights) {
     const Correlation& p = problem_;
-    const std::int64_t taps = std::int64_t(p.taps.size());
-    bool in_order = weights.c_stride == taps;  // the terms of one output channel
-    for (std::int64_t t = 0; t < taps; ++t) in_order = in_order && p.taps[std::size_t(t)].source == t;
     parallel_for(p.groups * chunks_, double(packed_size()), [&](std::int64_t unit) {
       const std::int64_t group = unit / chunks_, chunk = unit % chunks_;
       const std::int64_t first = chunk_begin(chunk) * lanes_, width = chunk_begin(chunk + 1) * lanes_ - first;
       const std::int64_t count = std::min(width, p.k - first);
       const T* from = weights.data + group * weights.group_stride + first * weights.k_stride;
-      T* u = packed_.data() + (group * vectors_ * lanes_ + first) * p.reduction();
+      T* const u = packed_.data() + (group * vectors_ * lanes_ + first) * p.reduction();
       if (count < width) std::fill_n(u, width * p.reduction(), T(0));
-      if (in_order && weights.k_stride != 1)
-        return kernels<T>().transpose(from, weights.k_stride, count, p.reduction(), u, width);
-      for (std::int64_t c = 0; c < p.c; ++c)
-        for (const Tap& tap : p.taps) {
-          const T* row = from + c * weights.c_stride + tap.source;
-          for (std::int64_t k = 0; k < count; ++k) u[k] = row[k * weights.k_stride];
-          u += width;
-        }
+      pack_terms(p, weights, from, count, width, u);
     });
   }
 
@@ -161,8 +151,8 @@ class Gemm final : public PackedCorrelation<T> {
       const std::int64_t first = b.panel_begin(begin - image * b.panels_an_image, positions());
       const std::int64_t last = b.panel_begin(image_end - image * b.panels_an_image, positions());
       const std::int64_t row0 = first / p.out_w;
-      const T* from = x + (image * p.groups + group) * p.c * p.in_h * p.in_w;
-      PanelPacking<T> packing{from, p.c, p.in_h * p.in_w, 1, &no_offset, 0, 0, positions(), positions(), nullptr};
+      const T* from = x + image * p.x_image + group * p.c * p.x_plane;
+      PanelPacking<T> packing{from, p.c, p.x_plane, 1, &no_offset, 0, 0, positions(), positions(), nullptr};
       const BandLayout band_layout = layout(as_it_lies_ ? 1 : (last - 1) / p.out_w - row0 + 1);
       if (!as_it_lies_) {
         fill_band(p, band_layout, from, row0, 0, band);
@@ -182,7 +172,10 @@ class Gemm final : public PackedCorrelation<T> {
         packing.rows = b.panel_begin(begin + 1 - image * b.panels_an_image, positions()) - at;
         packing.first = as_it_lies_ ? at : at - row0 * p.out_w;
         packing.packed = packed;
-        kernels<T>().pack_panel(packing);
+        if (as_it_lies_ && p.channels_last)
+          kernels<T>().transpose(from + at * p.x_column, p.x_column, packing.rows, p.c, packed, packing.rows);
+        else
+          kernels<T>().pack_panel(packing);
         packed += packing.rows * p.reduction();
       }
     }
@@ -229,7 +222,14 @@ class Gemm final : public PackedCorrelation<T> {
       const std::int64_t first = b.panel_begin(panel - image * b.panels_an_image, positions());
       const std::int64_t n = b.panel_begin(stop - image * b.panels_an_image, positions()) - first;
       T* const to = y + image * p.y_image + (group * p.k + k) * p.y_plane;
-      if (dense()) {
+      if (p.channels_last) {
+        for (std::int64_t at = first; at < first + n;) {  // a row of y after the other
+          const std::int64_t run = std::min(p.out_w - at % p.out_w, first + n - at);
+          kernel.copy_rows(sums + (at - first) * width, width, run, count,
+                           to + at / p.out_w * p.y_row + at % p.out_w * p.y_column, p.y_column);
+          at += run;
+        }
+      } else if (dense()) {
         kernel.transpose(sums, width, n, count, to + first, p.y_plane);
       } else {
         kernel.transpose(sums, width, n, count, placed, n);

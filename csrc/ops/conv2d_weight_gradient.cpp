@@ -62,13 +62,16 @@ Geometry geometry(const Conv2dShape& s) {
 // Turns what output rows [row0, row0 + h) read of one image's group; padding at both sides, and lanes beyond the
 // channels, are zero in `out` already and never written to.
 template <class T>
-void turn_input(const Conv2dShape& s, const Geometry& g, const T* x, std::int64_t row0, std::int64_t h, T* out) {
+void turn_input(const Correlation& p, const Conv2dShape& s, const Geometry& g, const T* x, std::int64_t row0,
+                std::int64_t h, T* out) {
   for (std::int64_t i = 0; i < g.rows_of_block(s, h); ++i, out += g.image_w * g.width) {
     const std::int64_t row = row0 * s.stride_h - s.pad_top + i;
     if (row < 0 || row >= s.h)
       std::fill_n(out, g.image_w * g.width, T(0));
+    else if (p.channels_last)
+      kernels<T>().copy_rows(x + row * p.x_row, p.x_column, s.w, p.c, out + s.pad_left * g.width, g.width);
     else
-      kernels<T>().transpose(x + row * s.w, s.in_plane(), s.c_in_group(), s.w, out + s.pad_left * g.width, g.width);
+      kernels<T>().transpose(x + row * p.x_row, p.x_plane, p.c, s.w, out + s.pad_left * g.width, g.width);
   }
 }
 
@@ -111,28 +114,37 @@ void conv2d_backward_weight(const Conv2dShape& s, Algorithm asked, const T* dy, 
     for (std::int64_t n = s.n * slice / g.slices; n < s.n * (slice + 1) / g.slices; ++n)
       for (std::int64_t row0 = 0; row0 < s.o_h; row0 += g.block_h, add = true) {
         const std::int64_t h = std::min(g.block_h, s.o_h - row0), positions = h * s.o_w;
-        turn_input(s, g, x + (n * s.c_in + group * s.c_in_group()) * s.in_plane(), row0, h, turned);
+        turn_input(p, s, g, x + n * p.x_image + group * p.c * p.x_plane, row0, h, turned);
         for (std::int64_t panel = panel0; panel < panel1; ++panel) {
           const std::int64_t begin = panel_begin(panel), rows = panel_begin(panel + 1) - begin;
-          kernel.transpose(dy + (n * s.c_out + group * s.c_out_group() + begin) * s.out_plane() + row0 * s.o_w,
-                           s.out_plane(), rows, positions, packed + (begin - k0) * positions, rows);
+          const T* const from = dy + n * p.y_image + (group * p.k + begin) * p.y_plane + row0 * p.y_row;
+          T* const terms = packed + (begin - k0) * positions;
+          if (p.channels_last)
+            kernel.copy_rows(from, p.y_column, positions, rows, terms, rows);
+          else
+            kernel.transpose(from, p.y_plane, rows, positions, terms, rows);
           for (std::int64_t t = 0; t < taps; ++t) {
             const T* tap = turned + (t / s.k_w * s.dilation_h * g.image_w + t % s.k_w * s.dilation_w) * width;
             for (std::int64_t v = 0; v < width; v += g.vectors * lanes) {
               const std::int64_t vectors = std::min<std::int64_t>(g.vectors, (width - v) / lanes);
-              T* c = sums.data() + slice * partial + ((group * s.c_out_group() + begin) * taps + t) * width + v;
-              kernel.tile[rows][vectors]({packed + (begin - k0) * positions, tap + v, h, s.stride_h * g.image_w * width,
-                                          s.o_w, position_offset.data(), c, taps * width, add, nullptr, false});
+              T* c = sums.data() + slice * partial + ((group * p.k + begin) * taps + t) * width + v;
+              kernel.tile[rows][vectors]({terms, tap + v, h, s.stride_h * g.image_w * width, s.o_w,
+                                          position_offset.data(), c, taps * width, add, nullptr, false});
             }
           }
         }
       }
   });
-  parallel_for(s.c_out, double(g.slices * outputs), [&](std::int64_t k) {
-    T* first = sums.data() + k * taps * width;
+  const std::int64_t at_once = p.channels_last ? lanes : 1, units = ceil_div(p.k, at_once);  // of output channels
+  parallel_for(p.groups * units, double(g.slices * outputs), [&](std::int64_t unit) {
+    const std::int64_t in_group = unit % units * at_once, k = unit / units * p.k + in_group;
+    const std::int64_t count = std::min(at_once, p.k - in_group), size = taps * width;
+    T* const first = sums.data() + k * size;
     for (std::int64_t slice = 1; slice < g.slices; ++slice)
-      kernel.axpby(T(1), first, T(1), first + slice * partial, taps * width, first);
-    kernel.transpose(first, width, taps, s.c_in_group(), dw + k * s.reduction(), taps);
+      kernel.axpby(T(1), first, T(1), first + slice * partial, count * size, first);
+    if (!p.channels_last) return kernel.transpose(first, width, taps, p.c, dw + k * s.reduction(), taps);
+    for (std::int64_t t = 0; t < taps; ++t)
+      kernel.transpose(first + t * width, size, count, p.c, dw + t * p.c * s.c_out + k, s.c_out);
   });
 }
 

@@ -100,10 +100,14 @@ class Winograd final : public PackedCorrelation<float> {
   }
 
   // From point to point: a vector more than needed, or all 36 would fall into a few of the cache's sets.
-  std::int64_t v_point(const Blocking& b) const { return problem_.c * b.most_tiles() + lanes_; }
+  std::int64_t v_point(const Blocking& b) const {
+    return (problem_.channels_last ? v_tile() : problem_.c) * b.most_tiles() + lanes_;
+  }
   std::int64_t m_point(const Blocking& b) const { return (b.most_tiles() * kChunkVectors + 1) * lanes_; }
   std::int64_t v_size(const Blocking& b) const { return v_point(b) * kWinogradPoints + lanes_; }
   std::int64_t m_size(const Blocking& b) const { return m_point(b) * kWinogradPoints; }
+  // Channels last: from tile to tile, an odd number of vectors for the cache's sets
+  std::int64_t v_tile() const { return (ceil_div(problem_.c, lanes_) | 1) * lanes_; }
   std::size_t packed_size() const { return std::size_t(problem_.groups * weights_begin(chunks_)); }
 
   struct Call {
@@ -123,6 +127,7 @@ class Winograd final : public PackedCorrelation<float> {
 
   void pack_weights(const Weights<float>& weights) {
     constexpr std::int64_t channels_a_step = 16;
+    constexpr std::int64_t in_order[9] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
     std::int64_t source[9];
     for (std::size_t i = 0; i < 9; ++i) source[i] = grid_[i].source;
     const Kernels<float>& kernel = kernels<float>();
@@ -141,7 +146,15 @@ class Winograd final : public PackedCorrelation<float> {
         for (std::int64_t v = 0; v < vectors; ++v) {
           const std::int64_t count = std::min(lanes_, problem_.k - (begin + v) * lanes_);
           const float* step = from + v * lanes_ * weights.k_stride + c0 * weights.c_stride;
-          if (weights.c_stride == 9)
+          if (problem_.channels_last)
+            for (std::int64_t i = 0; i < 9; ++i) {
+              float* const to = nine + v * vector_size + i * lanes_;
+              if (weights.k_stride == 1)
+                kernel.copy_rows(step + source[i], weights.c_stride, channels, count, to, 9 * lanes_);
+              else
+                kernel.transpose(step + source[i], weights.k_stride, count, channels, to, 9 * lanes_);
+            }
+          else if (weights.c_stride == 9)
             kernel.transpose(step, weights.k_stride, count, channels * 9, nine + v * vector_size, lanes_);
           else
             for (std::int64_t c = 0; c < channels; ++c)
@@ -150,16 +163,24 @@ class Winograd final : public PackedCorrelation<float> {
         }
         for (std::int64_t c = 0; c < channels; ++c)
           for (std::int64_t v = 0; v < vectors; ++v)
-            kernel.winograd_weights({nine + v * vector_size + c * 9 * lanes_, source,
-                                     out + (c0 + c) * width + v * lanes_, problem_.c * width + lanes_});
+            kernel.winograd_weights({nine + v * vector_size + c * 9 * lanes_,
+                                     problem_.channels_last ? in_order : source, out + (c0 + c) * width + v * lanes_,
+                                     problem_.c * width + lanes_});
       }
     });
   }
 
   void transform_input(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, float* v) const {
+    const Kernels<float>& kernel = kernels<float>();
     const Correlation& p = problem_;
-    kernels<float>().winograd_input({call.x + group * p.c * p.in_h * p.in_w, p.c, p.in_h * p.in_w, p.in_w, runs.data(),
-                                     std::int64_t(runs.size()), v, call.v_point, runs.back().tile + runs.back().tiles});
+    const std::int64_t tiles = runs.back().tile + runs.back().tiles;
+    const float* const x = call.x + group * p.c * p.x_plane;
+    if (p.channels_last)
+      kernel.winograd_input_last(
+          {x, p.c, p.x_row, p.x_column, runs.data(), std::int64_t(runs.size()), v, call.v_point, v_tile()});
+    else
+      kernel.winograd_input(
+          {x, p.c, p.x_plane, p.x_row, runs.data(), std::int64_t(runs.size()), v, call.v_point, tiles});
   }
 
   void multiply_chunk(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, std::int64_t chunk,
@@ -168,23 +189,38 @@ class Winograd final : public PackedCorrelation<float> {
     const Correlation& p = problem_;
     const std::int64_t tiles = runs.back().tile + runs.back().tiles;
     const std::int64_t begin = chunk_begin(chunk), vectors = chunk_begin(chunk + 1) - begin, width = vectors * lanes_;
-    const std::int64_t panels = ceil_div(tiles, kernel.most_rows[vectors]);
+    const std::int64_t most_rows =
+        p.channels_last ? std::min(kMostProductRows, kernel.most_rows[vectors]) : kernel.most_rows[vectors];
+    const std::int64_t panels = ceil_div(tiles, most_rows), no_offset = 0;
     const float* u = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
     for (std::int64_t point = 0; point < kWinogradPoints; ++point, u += lanes_)
       for (std::int64_t c = 0; c < p.c; c += kTermsInRegisters) {
         const std::int64_t channels = std::min(kTermsInRegisters, p.c - c);
         for (std::int64_t panel = 0; panel < panels; ++panel) {
           const std::int64_t first = tiles * panel / panels, rows = tiles * (panel + 1) / panels - first;
-          kernel.product[rows][vectors]({v + point * call.v_point + c * tiles + first, tiles, u, channels,
-                                         m + point * call.m_point + first * width, c > 0, nullptr, false,
-                                         u + channels * width * (panels + panel) / panels, width / panels});
+          float* const sums = m + point * call.m_point + first * width;
+          const float* const ahead = u + channels * width * (panels + panel) / panels;
+          const float* const from = v + point * call.v_point;
+          if (p.channels_last)
+            kernel.rows_product[rows][vectors]({from + first * v_tile() + c, v_tile(), &no_offset, 1, channels, u, sums,
+                                                c > 0, nullptr, false, ahead, width / panels});
+          else
+            kernel.product[rows][vectors](
+                {from + c * tiles + first, tiles, u, channels, sums, c > 0, nullptr, false, ahead, width / panels});
         }
         u += channels * width;
       }
     const std::int64_t k = group * p.k + begin * lanes_;
-    kernel.winograd_output({m, call.m_point, width, runs.data(), std::int64_t(runs.size()),
-                            call.bias ? call.bias + k : nullptr, call.relu, std::min(width, p.k - begin * lanes_),
-                            call.y + k * p.y_plane, p.y_plane, p.y_row});
+    const float* const bias = call.bias ? call.bias + k : nullptr;
+    const std::int64_t channels = std::min(width, p.k - begin * lanes_);
+    float* const y = call.y + k * p.y_plane;
+    const std::int64_t run_count = std::int64_t(runs.size());
+    if (p.channels_last)
+      kernel.winograd_output_last(
+          {m, call.m_point, width, runs.data(), run_count, bias, call.relu, channels, y, p.y_row, p.y_column});
+    else
+      kernel.winograd_output(
+          {m, call.m_point, width, runs.data(), run_count, bias, call.relu, channels, y, p.y_plane, p.y_row});
   }
 
   Correlation problem_;
@@ -224,12 +260,12 @@ std::vector<WinogradRun> winograd_runs(const Correlation& p, const Tap& first_ta
     run.tile = at - begin;
     run.tiles = int(count);
     run.lanes = int(end - at >= lanes ? lanes : count);
-    run.x = image * p.groups * p.c * p.in_h * p.in_w + row * p.in_w + column;
+    run.x = image * p.x_image + row * p.x_row + column * p.x_column;
     run.row_begin = int(std::clamp<std::int64_t>(-row, 0, 6));
     run.row_end = int(std::clamp<std::int64_t>(p.in_h - row, 0, 6));
     run.column_begin = int(std::clamp<std::int64_t>(-column, 0, 4 * lanes));
     run.column_end = int(std::clamp<std::int64_t>(p.in_w - column, 0, kWinogradOutputs * count + 2));
-    run.y = image * p.y_image + kWinogradOutputs * i * p.y_row + kWinogradOutputs * j;
+    run.y = image * p.y_image + kWinogradOutputs * i * p.y_row + kWinogradOutputs * j * p.y_column;
     run.rows = int(std::min(kWinogradOutputs, p.out_h - kWinogradOutputs * i));
     run.columns = int(std::min(kWinogradOutputs * count, p.out_w - kWinogradOutputs * j));
     runs.push_back(run);
@@ -239,7 +275,7 @@ std::vector<WinogradRun> winograd_runs(const Correlation& p, const Tap& first_ta
 }
 
 bool winograd_serves(const Correlation& p) {
-  return p.step_h == 1 && p.step_w == 1 && p.y_column == 1 && !winograd_grid(p).empty();
+  return p.step_h == 1 && p.step_w == 1 && (p.y_column == 1 || p.channels_last) && !winograd_grid(p).empty();
 }
 
 // Measured against direct with two threads, weights packed already: direct's time over this one's at 56x56 is 1.3 for

@@ -87,9 +87,12 @@ void winograd_weight_gradient(const Correlation& p, const float* dy, const float
       const float* m = sums + (chunk - own.vector_begin) * cut.lanes * own.channels() + first * width;
       for (std::int64_t i = 0; i < count * vectors; ++i) {
         const std::int64_t c = own.c_begin + first + i / vectors, k = (chunk + i % vectors) * cut.lanes;
+        // (groups·k, c, 9), or channels last (9, c, groups·k)
+        float* const to = p.channels_last ? dw + c * p.groups * p.k + own.group * p.k + k
+                                          : dw + ((own.group * p.k + k) * p.c + c) * 9;
         kernel.winograd_weight_gradient({m + i * cut.lanes, cut.m_point, cut.slices, cut.units * sum_size,
-                                         std::min(cut.lanes, p.k - k), dw + ((own.group * p.k + k) * p.c + c) * 9,
-                                         p.c * 9});
+                                         std::min(cut.lanes, p.k - k), to, p.channels_last ? 1 : p.c * 9,
+                                         p.channels_last ? p.c * p.groups * p.k : 1});
       }
     }
   };
@@ -109,14 +112,25 @@ void winograd_weight_gradient(const Correlation& p, const float* dy, const float
       const std::int64_t end = tile_begin + (tile_end - tile_begin) * (block + 1) / blocks, tiles = end - begin;
       const std::vector<WinogradRun> runs = winograd_runs(p, first_tap, cut.tiles, begin, end);
       const std::int64_t run_count = std::int64_t(runs.size());
-      kernel.winograd_turned_input({x + (own.group * p.c + own.c_begin) * p.in_h * p.in_w, own.channels(),
-                                    p.in_h * p.in_w, p.in_w, runs.data(), run_count, v, cut.v_point, cut.v_tile});
+      const float* const inputs = x + (own.group * p.c + own.c_begin) * p.x_plane;
+      if (p.channels_last)
+        kernel.winograd_input_last(
+            {inputs, own.channels(), p.x_row, p.x_column, runs.data(), run_count, v, cut.v_point, cut.v_tile});
+      else
+        kernel.winograd_turned_input(
+            {inputs, own.channels(), p.x_plane, p.x_row, runs.data(), run_count, v, cut.v_point, cut.v_tile});
       for (std::int64_t chunk = own.vector_begin; chunk < own.vector_end; chunk += kChunkVectors) {
         const std::int64_t vectors = std::min(kChunkVectors, own.vector_end - chunk), width = vectors * cut.lanes;
         const std::int64_t before = (chunk - own.vector_begin) * cut.lanes, k = chunk * cut.lanes;
         const float* u = d + before * tiles;
-        kernel.winograd_turned_gradient({dy + (own.group * p.k + k) * p.y_plane, std::min(width, p.k - k), p.y_plane,
-                                         p.y_row, runs.data(), run_count, d + before * tiles, cut.d_point, width});
+        const float* const gradients = dy + (own.group * p.k + k) * p.y_plane;
+        const std::int64_t count = std::min(width, p.k - k);
+        if (p.channels_last)
+          kernel.winograd_gradient_last(
+              {gradients, count, p.y_row, p.y_column, runs.data(), run_count, d + before * tiles, cut.d_point, width});
+        else
+          kernel.winograd_turned_gradient(
+              {gradients, count, p.y_plane, p.y_row, runs.data(), run_count, d + before * tiles, cut.d_point, width});
         float* m = sums + before * own.channels();
         for (std::int64_t point = 0; point < kWinogradPoints; ++point, u += cut.d_point, m += cut.m_point)
           for (std::int64_t panel = 0; panel < panels; ++panel) {

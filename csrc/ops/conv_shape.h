@@ -14,6 +14,8 @@ struct Conv2dShape {
   std::int64_t dilation_h, dilation_w;
   std::int64_t groups;
   std::int64_t o_h, o_w;
+  // Arrays in memory: channels after the pixels, x (n, h, w, c_in) and weight (k_h, k_w, c_in/groups, c_out)
+  bool channels_last = false;
 
   // Throws std::invalid_argument with the sizes; `op` opens the message.
   Conv2dShape(const Shape4& x, const Shape4& weight, const Pair& stride, const Padding& padding, const Pair& dilation,
@@ -25,6 +27,10 @@ struct Conv2dShape {
   std::int64_t reduction() const { return c_in_group() * taps(); }  // terms of one output
   std::int64_t in_plane() const { return h * w; }
   std::int64_t out_plane() const { return o_h * o_w; }
+  // From weight to weight
+  std::int64_t weight_c_out_stride() const { return channels_last ? 1 : reduction(); }
+  std::int64_t weight_c_in_stride() const { return channels_last ? c_out : taps(); }
+  std::int64_t tap_stride() const { return channels_last ? c_in_group() * c_out : 1; }
   Shape4 x() const { return {n, c_in, h, w}; }
   Shape4 weight() const { return {c_out, c_in_group(), k_h, k_w}; }
   Shape4 y() const { return {n, c_out, o_h, o_w}; }

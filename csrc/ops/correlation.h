@@ -24,8 +24,24 @@ struct Correlation {
   std::int64_t k, out_h, out_w;  // output channels of a group
   std::int64_t step_h, step_w;
   std::vector<Tap> taps;  // at least one
-  // Where y's elements stand: the planes of one image, and a plane's rows and columns
+  bool channels_last;     // x_plane and y_plane are 1
+  // Where the elements stand: the planes of one image, and a plane's rows and columns
+  std::int64_t x_image, x_plane, x_row, x_column;
   std::int64_t y_image, y_plane, y_row, y_column;
+
+  // Dense arrays
+  void lay_out(bool last) {
+    channels_last = last;
+    const std::int64_t x_channels = groups * c, y_channels = groups * k;
+    x_image = x_channels * in_h * in_w;
+    x_plane = last ? 1 : in_h * in_w;
+    x_column = last ? x_channels : 1;
+    x_row = in_w * x_column;
+    y_image = y_channels * out_h * out_w;
+    y_plane = last ? 1 : out_h * out_w;
+    y_column = last ? y_channels : 1;
+    y_row = out_w * y_column;
+  }
 
   std::int64_t reduction() const { return c * std::int64_t(taps.size()); }
   double macs() const {
@@ -43,6 +59,12 @@ struct Weights {
   std::int64_t group_stride, k_stride, c_stride;
 };
 
+// The weights of `count` output channels, the first one's from `from` on, as u[term][output channel], `width` values a
+// term.
+template <class T>
+void pack_terms(const Correlation& problem, const Weights<T>& weights, const T* from, std::int64_t count,
+                std::int64_t width, T* u);
+
 // How a call is computed and what it takes beside inputs and outputs.
 struct Explanation {
   const char* algorithm;
@@ -57,7 +79,7 @@ template <class T>
 class PackedCorrelation {
  public:
   virtual ~PackedCorrelation() = default;
-  // x is dense (images, groups·c, in_h, in_w); bias (groups·k) may be null; every y of the grid is written.
+  // bias (groups·k) may be null; every y of the grid is written.
   virtual void run(const T* x, const T* bias, bool relu, T* y) const = 0;
   virtual Explanation explain() const = 0;
 };
@@ -66,6 +88,12 @@ class PackedCorrelation {
 // the batch; Winograd does too for one shape of image.
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_direct(const Correlation& problem, const Weights<T>& weights);
+
+// What serves direct's place where x and y lie channels last; not with taps so far apart that a few outputs read much.
+template <class T>
+bool channels_last_serves(const Correlation& problem);
+template <class T>
+std::unique_ptr<PackedCorrelation<T>> pack_channels_last(const Correlation& problem, const Weights<T>& weights);
 
 template <class T>
 bool gemm_pays(const Correlation& problem);  // whether it beats direct, from one image's geometry

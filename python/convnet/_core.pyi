@@ -100,6 +100,7 @@ def conv2d(
     relu: bool,
     algorithm: str,
     out: Array | None,
+    channels_last: bool = False,
 ) -> Array: ...
 def explain_conv2d(
     shape: Conv2dShape, is_float32: bool, algorithm: str
@@ -116,6 +117,7 @@ def conv2d_backward(
     groups: int,
     needs: tuple[bool, bool, bool],
     algorithm: str,
+    channels_last: bool = False,
 ) -> tuple[Array | None, Array | None, Array | None]: ...
 def conv_transpose2d_shape(
     x: tuple[int, ...],

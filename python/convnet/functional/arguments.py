@@ -271,6 +271,14 @@ def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
     return N, C, H, W
 
 
+def as_nchw(x: Array) -> Array:
+    return x.transpose(0, 3, 1, 2) if x.ndim == 4 else x  # the check of the sizes reports a wrong rank
+
+
+def as_oihw(weight: Array) -> Array:
+    return weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight
+
+
 def to_nchw(x: Array) -> Array:
     if x.ndim != 4:
         return x  # the check of the sizes reports a wrong rank
@@ -278,20 +286,6 @@ def to_nchw(x: Array) -> Array:
     if not (x.flags.c_contiguous and x.flags.aligned):
         return x.transpose(0, 3, 1, 2)
     return _core.transpose(x.reshape(N, H * W, C)).reshape(N, C, H, W)  # much faster than NumPy's copy
-
-
-def to_oihw(weight: Array) -> Array:
-    if weight.ndim != 4 or not (weight.flags.c_contiguous and weight.flags.aligned):
-        return weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight
-    kH, kW, C, K = weight.shape
-    rows = _core.transpose(weight.reshape(1, kH * kW * C, K)).reshape(K, kH * kW, C)
-    return _core.transpose(rows).reshape(K, C, kH, kW)
-
-
-def to_hwio(weight: Array) -> Array:
-    K, C, kH, kW = weight.shape
-    rows = _core.transpose(np.ascontiguousarray(weight).reshape(K, C, kH * kW))
-    return _core.transpose(rows.reshape(1, K, kH * kW * C)).reshape(kH, kW, C, K)
 
 
 def to_nhwc(y: Array) -> Array:

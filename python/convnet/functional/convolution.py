@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from .. import _core
 from .._core import Conv2dShape
 from .._types import Array, Padding, Pair
-from ..backends import current
+from ..backends import current, native
 from ..backends.im2col import convolution as unfolding
 from . import arguments
 from .arguments import ALGORITHMS, ALL, Activation, Gradients, IntOrPair, Layout, Needs, PaddingForm
@@ -61,28 +61,24 @@ def conv2d(
     stride = arguments.pair("conv2d", "stride", stride)
     dilation = arguments.pair("conv2d", "dilation", dilation)
     groups = arguments.integer("conv2d", "groups", groups)
-    if nhwc:
-        fits = bias is None or bias.shape == weight.shape[3:]
-        plain = algorithm == "auto" and out is None and fits
-        if plain and _is_product(x, weight, stride, padding, dilation, groups):
-            rows: Array = current().dense(arguments.as_rows(x), weight[0, 0], bias, relu)
-            return rows.reshape(*x.shape[:3], weight.shape[3])
-        x, weight = arguments.to_nchw(x), arguments.to_oihw(weight)
-    padding = arguments.padding_ends("conv2d", padding, x.shape, weight.shape[2:], stride, dilation)
-    if out is None:
-        y: Array = current().conv2d(x, weight, bias, stride, padding, dilation, groups, relu, algorithm, None)
-        return arguments.to_nhwc(y) if nhwc else y
-
-    shape = Conv2dShape(x.shape, weight.shape, stride, padding, dilation, groups)
+    # Of the sizes in NCHW; the native backend reads and writes either layout, the others get views in NCHW.
+    x_nchw, weight_oihw = (arguments.as_nchw(x), arguments.as_oihw(weight)) if nhwc else (x, weight)
+    padding = arguments.padding_ends("conv2d", padding, x_nchw.shape, weight_oihw.shape[2:], stride, dilation)
+    if out is not None:
+        y_shape = Conv2dShape(x_nchw.shape, weight_oihw.shape, stride, padding, dilation, groups).y
+        out_shape = (y_shape[0], *y_shape[2:], y_shape[1]) if nhwc else y_shape
+        arguments.check_out("conv2d", out, out_shape, x.dtype, x, weight, bias)
+    settled = (bias, stride, padding, dilation, groups, relu, algorithm)
+    y: Array
     if not nhwc:
-        arguments.check_out("conv2d", out, shape.y, x.dtype, x, weight, bias)
-        current().conv2d(x, weight, bias, stride, padding, dilation, groups, relu, algorithm, out)
+        y = current().conv2d(x, weight, *settled, out)
+    elif current() is native:
+        y = native.conv2d(x, weight, *settled, out, True)
     else:
-        N, C_out, oH, oW = shape.y
-        arguments.check_out("conv2d", out, (N, oH, oW, C_out), x.dtype, x, weight, bias)
-        y = current().conv2d(x, weight, bias, stride, padding, dilation, groups, relu, algorithm, None)
-        out[...] = y.transpose(0, 2, 3, 1)
-    return out
+        y = arguments.to_nhwc(current().conv2d(x_nchw, weight_oihw, *settled, None))
+        if out is not None:
+            out[...] = y
+    return y if out is None else out
 
 
 def conv2d_backward(
@@ -124,49 +120,20 @@ def conv2d_backward(
     groups = arguments.integer("conv2d_backward", "groups", groups)
     if needs is not ALL:
         needs = arguments.needed("conv2d_backward", needs)
-    if nhwc:
-        product = algorithm == "auto" and _is_product(x, weight, stride, padding, dilation, groups)
-        if product and dy.shape == (*x.shape[:3], weight.shape[3]):
-            dx, dw, db = current().dense_backward(
-                arguments.as_rows(dy), arguments.as_rows(x), weight[0, 0], needs
-            )
-            return (
-                None if dx is None else dx.reshape(x.shape),
-                None if dw is None else dw.reshape(weight.shape),
-                db,
-            )
-        dy, x, weight = arguments.to_nchw(dy), arguments.to_nchw(x), arguments.to_oihw(weight)
-    padding = arguments.padding_ends("conv2d_backward", padding, x.shape, weight.shape[2:], stride, dilation)
-    backward = current().conv2d_backward
-    gradients: Gradients = backward(dy, x, weight, stride, padding, dilation, groups, needs, algorithm)
-    if not nhwc:
+    x_nchw, weight_oihw = (arguments.as_nchw(x), arguments.as_oihw(weight)) if nhwc else (x, weight)
+    padding = arguments.padding_ends(
+        "conv2d_backward", padding, x_nchw.shape, weight_oihw.shape[2:], stride, dilation
+    )
+    settled = (stride, padding, dilation, groups, needs, algorithm)
+    gradients: Gradients
+    if not nhwc or current() is native:
+        gradients = current().conv2d_backward(dy, x, weight, *settled, *((True,) if nhwc else ()))
         return gradients
-    dx, dw, db = gradients
+    dx, dw, db = current().conv2d_backward(arguments.as_nchw(dy), x_nchw, weight_oihw, *settled)
     return (
         None if dx is None else arguments.to_nhwc(dx),
-        None if dw is None else arguments.to_hwio(dw),
+        None if dw is None else np.ascontiguousarray(dw.transpose(2, 3, 1, 0)),
         db,
-    )
-
-
-def _is_product(
-    x: Array,
-    weight: Array,
-    stride: Pair,
-    padding: PaddingForm,
-    dilation: Pair,
-    groups: int,
-) -> bool:
-    # Whether a channels-last convolution is x's rows of channels times a matrix, as it lies in memory.
-    return (
-        x.ndim == weight.ndim == 4
-        and weight.shape[:3] == (1, 1, x.shape[3])
-        and stride == (1, 1)
-        and min(dilation) >= 1
-        and groups == 1
-        and isinstance(padding, int | str)
-        and padding in (0, "valid", "same", "same_upper", "same_lower")
-        and min(x.shape[1:3]) > 0
     )
 
 

@@ -1,0 +1,201 @@
+// Channels in lanes: what arrays that lie channels last ask for.
+#pragma once
+
+#include "kernels.h"
+#include "tile.h"
+#include "vec.h"
+#include "winograd.h"
+
+namespace convnet {
+namespace {
+
+template <class T, int R, int V>
+void rows_product(const RowsProduct<T>& t) {
+  constexpr int L = kLanes<T>;
+  constexpr int pointers = (R + 2) / 3;  // one serves three rows: what an address can add
+  Vec<T> sum[R][V] = {};
+  const T* u = t.u;
+  const T* ahead = t.ahead;
+  const std::int64_t row = t.v_row, ahead_step = t.ahead_step;
+  for (std::int64_t s = 0; s < t.segments; ++s) {
+    const T* v[pointers];
+#pragma GCC unroll 8
+    for (int a = 0; a < pointers; ++a) v[a] = t.v + t.offset[s] + 3 * a * row;
+    for (std::int64_t term = 0; term < t.terms; ++term, u += V * L, ahead += ahead_step) {
+      Vec<T> columns[V];
+#pragma GCC unroll 4
+      for (int j = 0; j < V; ++j) {
+        columns[j] = load(u + j * L);
+        __builtin_prefetch(ahead + j * L, 0, 2);
+      }
+#pragma GCC unroll 24
+      for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < V; ++j) sum[i][j] += v[i / 3][i % 3 * row] * columns[j];
+#pragma GCC unroll 8
+      for (int a = 0; a < pointers; ++a) ++v[a];
+    }
+  }
+  T* m = t.m;
+#pragma GCC unroll 24
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < V; ++j, m += L) {
+      Vec<T> value = sum[i][j];
+      if (t.add) value += load(m);
+      if (t.bias) value += load(t.bias + j * L);
+      if (t.relu) value = positive_part<T>(value);
+      store(m, value);
+    }
+}
+
+template <class T, int R, int V>
+void add_rows_products(Kernels<T>& table) {
+  if constexpr (R <= tallest<V>() && R <= kMostProductRows) {
+    table.rows_product[R][V] = rows_product<T, R, V>;
+    add_rows_products<T, R + 1, V>(table);
+  }
+}
+
+// P outputs of one vector of channels: each weight is loaded once for all of them.
+template <class T, int P>
+inline void depthwise_last_outputs(const DepthwiseLast<T>& d, const T* x, std::int64_t c, std::int64_t n, T* y) {
+  Vec<T> sum[P] = {};
+  const T* weight = d.weight + c;
+  const std::int64_t x_column = d.x_column;
+  for (std::int64_t t = 0; t < d.taps; ++t, weight += d.weight_tap) {
+    const T* from[3];  // each serves three outputs: what an address can add
+#pragma GCC unroll 3
+    for (int a = 0; a < 3; ++a) from[a] = x + d.tap_offset[t] + 3 * a * x_column;
+    const Vec<T> w = load(weight);
+#pragma GCC unroll 8
+    for (int i = 0; i < P; ++i) sum[i] += w * load(from[i / 3] + i % 3 * x_column);
+  }
+  const Vec<T> bias = d.bias ? load_upto(d.bias + c, n) : Vec<T>{};
+#pragma GCC unroll 8
+  for (int i = 0; i < P; ++i) {
+    const Vec<T> value = sum[i] + bias;
+    store_upto(y + i * d.y_column, d.relu ? positive_part<T>(value) : value, n);
+  }
+}
+
+template <class T>
+void depthwise_last(const DepthwiseLast<T>& d) {
+  for_vectors<T>(d.channels, [&](std::int64_t c, std::int64_t n) {
+    for (std::int64_t i = 0; i < d.rows; ++i) {
+      const T* x = d.x + c / kLanes<T> * d.x_vector + i * d.x_row;
+      T* y = d.y + i * d.y_row + c;
+      std::int64_t j = 0;
+      for (; j + 8 <= d.columns; j += 8, x += 8 * d.x_column, y += 8 * d.y_column)
+        depthwise_last_outputs<T, 8>(d, x, c, n, y);
+      for (; j + 3 <= d.columns; j += 3, x += 3 * d.x_column, y += 3 * d.y_column)
+        depthwise_last_outputs<T, 3>(d, x, c, n, y);
+      for (; j < d.columns; ++j, x += d.x_column, y += d.y_column) depthwise_last_outputs<T, 1>(d, x, c, n, y);
+    }
+  });
+}
+
+// The sums of so many taps stay in registers while the outputs go by.
+template <class T, int TAPS>
+inline void depthwise_last_gradient_of(const DepthwiseLastGradient<T>& g, std::int64_t first, std::int64_t c,
+                                       std::int64_t n) {
+  Vec<T> sum[TAPS];
+  const T* x[TAPS];
+#pragma GCC unroll 9
+  for (int t = 0; t < TAPS; ++t) {
+    sum[t] = load(g.sum + (first + t) * g.sum_tap + c);
+    x[t] = g.x + g.tap_offset[first + t] + c / kLanes<T> * g.x_vector;
+  }
+  for (std::int64_t i = 0; i < g.rows; ++i)
+    for (std::int64_t j = 0; j < g.columns; ++j) {
+      const Vec<T> dy = load_upto(g.dy + i * g.dy_row + j * g.dy_column + c, n);
+      const std::int64_t at = i * g.x_row + j * g.x_column;
+#pragma GCC unroll 9
+      for (int t = 0; t < TAPS; ++t) sum[t] += dy * load(x[t] + at);
+    }
+#pragma GCC unroll 9
+  for (int t = 0; t < TAPS; ++t) store(g.sum + (first + t) * g.sum_tap + c, sum[t]);
+}
+
+template <class T>
+void depthwise_last_gradient(const DepthwiseLastGradient<T>& g) {
+  for_vectors<T>(g.channels, [&](std::int64_t c, std::int64_t n) {
+    std::int64_t t = 0;
+    for (; t + 9 <= g.taps; t += 9) depthwise_last_gradient_of<T, 9>(g, t, c, n);
+    for (; t + 4 <= g.taps; t += 4) depthwise_last_gradient_of<T, 4>(g, t, c, n);
+    for (; t < g.taps; ++t) depthwise_last_gradient_of<T, 1>(g, t, c, n);
+  });
+}
+
+// Size: of a tile along an axis, 6 for inputs and 4 for outputs.
+template <int Size>
+void winograd_last(const WinogradInputLast<float>& t) {
+  for (std::int64_t r = 0; r < t.run_count; ++r) {
+    const WinogradRun& run = t.runs[r];
+    const int row_begin = Size == 6 ? run.row_begin : 0, row_end = Size == 6 ? run.row_end : run.rows;
+    const int column_begin = Size == 6 ? run.column_begin : 0, column_end = Size == 6 ? run.column_end : run.columns;
+    for (int tile = 0; tile < run.tiles; ++tile)
+      for_vectors<float>(t.channels, [&](std::int64_t c, std::int64_t n) {
+        const float* x = t.x + (Size == 6 ? run.x : run.y) + 4 * tile * t.x_column + c;
+        float* v = t.v + (run.tile + tile) * t.v_tile + c;
+        Vec<float> down[6][Size];
+#pragma GCC unroll 6
+        for (int j = 0; j < Size; ++j) {
+          Vec<float> d[Size], points[6];
+          const bool inside = 4 * tile + j >= column_begin && 4 * tile + j < column_end;
+#pragma GCC unroll 6
+          for (int i = 0; i < Size; ++i)
+            d[i] =
+                inside && i >= row_begin && i < row_end ? load_upto(x + i * t.x_row + j * t.x_column, n) : Vec<float>{};
+          winograd_points<Size>(d, points);
+#pragma GCC unroll 6
+          for (int i = 0; i < 6; ++i) down[i][j] = points[i];
+        }
+#pragma GCC unroll 6
+        for (int i = 0; i < 6; ++i) {
+          Vec<float> points[6];
+          winograd_points<Size>(down[i], points);
+#pragma GCC unroll 6
+          for (int j = 0; j < 6; ++j, v += t.v_point) store(v, points[j]);
+        }
+      });
+  }
+}
+
+inline void winograd_output_last(const WinogradOutputLast<float>& t) {
+  for_vectors<float>(t.channels, [&](std::int64_t k, std::int64_t n) {
+    const Vec<float> bias = t.bias ? load_upto(t.bias + k, n) : Vec<float>{};
+    for (std::int64_t r = 0; r < t.run_count; ++r) {
+      const WinogradRun& run = t.runs[r];
+      for (int tile = 0; tile < run.tiles; ++tile) {
+        const float* m = t.m + (run.tile + tile) * t.m_tile + k;
+        Vec<float> down[4][6];
+#pragma GCC unroll 6
+        for (int j = 0; j < 6; ++j) {
+          Vec<float> points[6], outputs[4];
+#pragma GCC unroll 6
+          for (int i = 0; i < 6; ++i) points[i] = load(m + (6 * i + j) * t.m_point);
+          winograd_output_points(points, outputs);
+#pragma GCC unroll 4
+          for (int i = 0; i < 4; ++i) down[i][j] = outputs[i];
+        }
+        float* y = t.y + run.y + 4 * tile * t.y_column + k;
+        const int columns = run.columns - 4 * tile;
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i, y += t.y_row) {
+          if (i >= run.rows) break;
+          Vec<float> outputs[4];
+          winograd_output_points(down[i], outputs);
+#pragma GCC unroll 4
+          for (int j = 0; j < 4; ++j) {
+            const Vec<float> value = outputs[j] + bias;
+            if (j < columns) store_upto(y + j * t.y_column, t.relu ? positive_part<float>(value) : value, n);
+          }
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace convnet
