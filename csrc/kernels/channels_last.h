@@ -81,8 +81,8 @@ inline void depthwise_last_outputs(const DepthwiseLast<T>& d, const T* x, std::i
 
 template <class T>
 void depthwise_last(const DepthwiseLast<T>& d) {
-  for_vectors<T>(d.channels, [&](std::int64_t c, std::int64_t n) {
-    for (std::int64_t i = 0; i < d.rows; ++i) {
+  for (std::int64_t i = 0; i < d.rows; ++i)
+    for_vectors<T>(d.channels, [&](std::int64_t c, std::int64_t n) {
       const T* x = d.x + c / kLanes<T> * d.x_vector + i * d.x_row;
       T* y = d.y + i * d.y_row + c;
       std::int64_t j = 0;
@@ -91,8 +91,7 @@ void depthwise_last(const DepthwiseLast<T>& d) {
       for (; j + 3 <= d.columns; j += 3, x += 3 * d.x_column, y += 3 * d.y_column)
         depthwise_last_outputs<T, 3>(d, x, c, n, y);
       for (; j < d.columns; ++j, x += d.x_column, y += d.y_column) depthwise_last_outputs<T, 1>(d, x, c, n, y);
-    }
-  });
+    });
 }
 
 // The sums of so many taps stay in registers while the outputs go by.
@@ -121,7 +120,11 @@ template <class T>
 void depthwise_last_gradient(const DepthwiseLastGradient<T>& g) {
   for_vectors<T>(g.channels, [&](std::int64_t c, std::int64_t n) {
     std::int64_t t = 0;
-    for (; t + 9 <= g.taps; t += 9) depthwise_last_gradient_of<T, 9>(g, t, c, n);
+    if (g.taps % 8 == 1 && g.taps > 1) {  // the square of an odd number
+      depthwise_last_gradient_of<T, 9>(g, t, c, n);
+      t = 9;
+    }
+    for (; t + 8 <= g.taps; t += 8) depthwise_last_gradient_of<T, 8>(g, t, c, n);
     for (; t + 4 <= g.taps; t += 4) depthwise_last_gradient_of<T, 4>(g, t, c, n);
     for (; t < g.taps; ++t) depthwise_last_gradient_of<T, 1>(g, t, c, n);
   });
