@@ -138,8 +138,7 @@ inline void winograd_input_last(const WinogradInputLast<float>& t) {
         const float* x = t.x + run.x + 4 * tile * t.x_column + c;
         float* v = t.v + (run.tile + tile) * t.v_tile + c;
         Vec<float> down[6][6];
-#pragma GCC unroll 6
-        for (int j = 0; j < 6; ++j) {
+        for (int j = 0; j < 6; ++j) {  // not unrolled: 36 vectors are in memory anyway
           Vec<float> d[6], points[6];
           const bool inside = 4 * tile + j >= run.column_begin && 4 * tile + j < run.column_end;
 #pragma GCC unroll 6
@@ -150,7 +149,6 @@ inline void winograd_input_last(const WinogradInputLast<float>& t) {
 #pragma GCC unroll 6
           for (int i = 0; i < 6; ++i) down[i][j] = points[i];
         }
-#pragma GCC unroll 6
         for (int i = 0; i < 6; ++i) {
           Vec<float> points[6];
           winograd_input_points(down[i], points);
@@ -169,7 +167,6 @@ inline void winograd_output_last(const WinogradOutputLast<float>& t) {
       for (int tile = 0; tile < run.tiles; ++tile) {
         const float* m = t.m + (run.tile + tile) * t.m_tile + k;
         Vec<float> down[4][6];
-#pragma GCC unroll 6
         for (int j = 0; j < 6; ++j) {
           Vec<float> points[6], outputs[4];
 #pragma GCC unroll 6
@@ -180,9 +177,7 @@ inline void winograd_output_last(const WinogradOutputLast<float>& t) {
         }
         float* y = t.y + run.y + 4 * tile * t.y_column + k;
         const int columns = run.columns - 4 * tile;
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i, y += t.y_row) {
-          if (i >= run.rows) break;
+        for (int i = 0; i < run.rows; ++i, y += t.y_row) {
           Vec<float> outputs[4];
           winograd_output_points(down[i], outputs);
 #pragma GCC unroll 4
