@@ -176,12 +176,14 @@ def test_nhwc_is_nchw_transposed(backend: str) -> None:
     nhwc, oihw = (0, 2, 3, 1), (2, 3, 1, 0)
     x, weight, y = X.transpose(nhwc), WEIGHT.transpose(oihw), conv()
     found = conv(x, weight, layout="NHWC")
-    np.testing.assert_array_equal(found, y.transpose(nhwc))
+    np.testing.assert_allclose(
+        found, y.transpose(nhwc), rtol=0, atol=1e-13
+    )  # its terms may come in another order
     assert found.flags.c_contiguous
     expected = convnet.conv2d_backward(y, X, WEIGHT, **GEOMETRY)
-    dx, dw, db = convnet.conv2d_backward(found, x, weight, **GEOMETRY, layout="NHWC")
-    np.testing.assert_array_equal(dx, expected[0].transpose(nhwc))
-    np.testing.assert_array_equal(dw, expected[1].transpose(oihw))
+    dx, dw, db = convnet.conv2d_backward(y.transpose(nhwc), x, weight, **GEOMETRY, layout="NHWC")
+    np.testing.assert_allclose(dx, expected[0].transpose(nhwc), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(dw, expected[1].transpose(oihw), rtol=0, atol=1e-12)
     np.testing.assert_array_equal(db, expected[2])
     pooled = convnet.max_pool2d(x, 2, return_indices=True, layout="NHWC")
     for a, b in zip(pooled, (POOLED, INDICES), strict=True):

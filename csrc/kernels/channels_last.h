@@ -81,8 +81,8 @@ inline void depthwise_last_outputs(const DepthwiseLast<T>& d, const T* x, std::i
 
 template <class T>
 void depthwise_last(const DepthwiseLast<T>& d) {
-  for_vectors<T>(d.channels, [&](std::int64_t c, std::int64_t n) {
-    for (std::int64_t i = 0; i < d.rows; ++i) {
+  for (std::int64_t i = 0; i < d.rows; ++i)
+    for_vectors<T>(d.channels, [&](std::int64_t c, std::int64_t n) {
       const T* x = d.x + c / kLanes<T> * d.x_vector + i * d.x_row;
       T* y = d.y + i * d.y_row + c;
       std::int64_t j = 0;
@@ -91,8 +91,7 @@ void depthwise_last(const DepthwiseLast<T>& d) {
       for (; j + 3 <= d.columns; j += 3, x += 3 * d.x_column, y += 3 * d.y_column)
         depthwise_last_outputs<T, 3>(d, x, c, n, y);
       for (; j < d.columns; ++j, x += d.x_column, y += d.y_column) depthwise_last_outputs<T, 1>(d, x, c, n, y);
-    }
-  });
+    });
 }
 
 // The sums of so many taps stay in registers while the outputs go by.
@@ -121,7 +120,11 @@ template <class T>
 void depthwise_last_gradient(const DepthwiseLastGradient<T>& g) {
   for_vectors<T>(g.channels, [&](std::int64_t c, std::int64_t n) {
     std::int64_t t = 0;
-    for (; t + 9 <= g.taps; t += 9) depthwise_last_gradient_of<T, 9>(g, t, c, n);
+    if (g.taps % 8 == 1 && g.taps > 1) {  // the square of an odd number
+      depthwise_last_gradient_of<T, 9>(g, t, c, n);
+      t = 9;
+    }
+    for (; t + 8 <= g.taps; t += 8) depthwise_last_gradient_of<T, 8>(g, t, c, n);
     for (; t + 4 <= g.taps; t += 4) depthwise_last_gradient_of<T, 4>(g, t, c, n);
     for (; t < g.taps; ++t) depthwise_last_gradient_of<T, 1>(g, t, c, n);
   });
@@ -139,8 +142,7 @@ void winograd_last(const WinogradInputLast<float>& t) {
         const float* x = t.x + (Size == 6 ? run.x : run.y) + 4 * tile * t.x_column + c;
         float* v = t.v + (run.tile + tile) * t.v_tile + c;
         Vec<float> down[6][Size];
-#pragma GCC unroll 6
-        for (int j = 0; j < Size; ++j) {
+        for (int j = 0; j < Size; ++j) {  // not unrolled: the vectors are in memory anyway
           Vec<float> d[Size], points[6];
           const bool inside = 4 * tile + j >= column_begin && 4 * tile + j < column_end;
 #pragma GCC unroll 6
@@ -151,7 +153,6 @@ void winograd_last(const WinogradInputLast<float>& t) {
 #pragma GCC unroll 6
           for (int i = 0; i < 6; ++i) down[i][j] = points[i];
         }
-#pragma GCC unroll 6
         for (int i = 0; i < 6; ++i) {
           Vec<float> points[6];
           winograd_points<Size>(down[i], points);
@@ -170,7 +171,6 @@ inline void winograd_output_last(const WinogradOutputLast<float>& t) {
       for (int tile = 0; tile < run.tiles; ++tile) {
         const float* m = t.m + (run.tile + tile) * t.m_tile + k;
         Vec<float> down[4][6];
-#pragma GCC unroll 6
         for (int j = 0; j < 6; ++j) {
           Vec<float> points[6], outputs[4];
 #pragma GCC unroll 6
@@ -181,9 +181,7 @@ inline void winograd_output_last(const WinogradOutputLast<float>& t) {
         }
         float* y = t.y + run.y + 4 * tile * t.y_column + k;
         const int columns = run.columns - 4 * tile;
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i, y += t.y_row) {
-          if (i >= run.rows) break;
+        for (int i = 0; i < run.rows; ++i, y += t.y_row) {
           Vec<float> outputs[4];
           winograd_output_points(down[i], outputs);
 #pragma GCC unroll 4

@@ -48,7 +48,7 @@ Kernels<T> make() {
   table.depthwise_gradient[int(DepthwiseTaps::grid3x3)] = gradient_of_grid<T, 3, 3, 1>;
   table.depthwise_gradient[int(DepthwiseTaps::grid3x3_step2)] = gradient_of_grid<T, 3, 3, 2>;
   table.depthwise_gradient[int(DepthwiseTaps::grid5x5)] = gradient_of_grid<T, 5, 5, 1>;
-  table.depthwise_gradient[int(DepthwiseTaps::grid5x5_step2)] = gradient_of_grid<T, 5, 5, 2>;
+  table.depthwise_gradient[int(DepthwiseTaps::grid5x5_step2)] = gradient_of_any_taps<T>;
   table.max_pool = max_pool<T>;
   table.scatter = scatter<T>;
   table.average_pool = average_pool<T>;

@@ -131,7 +131,7 @@ template <class T, int R, int V>
 void add_products(Kernels<T>& table) {
   if constexpr (R <= tallest<V>()) {
     table.product[R][V] = product<T, R, V>;
-    table.scattered_product[R][V] = scattered_product<T, R, V>;
+    if constexpr (R <= kMostProductRows) table.scattered_product[R][V] = scattered_product<T, R, V>;
     add_products<T, R + 1, V>(table);
   }
 }

@@ -11,7 +11,7 @@
 namespace convnet {
 namespace {
 
-constexpr std::int64_t kLastStripBytes = 320 << 10;  // of the second-level cache, for a strip of channels last
+constexpr std::int64_t kLastStripBytes = 640 << 10;  // of the second-level cache, for a strip of channels last
 
 DepthwiseTaps taps_kind(const Correlation& p) {
   const auto grid = [&](std::int64_t size) {

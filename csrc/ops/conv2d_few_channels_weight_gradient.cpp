@@ -75,7 +75,7 @@ void few_channels_weight_gradient(const Correlation& p, const T* dy, const T* x,
           kernel.copy_rows(from, p.y_column, h * p.out_w, count, turned, width);
         else
           kernel.transpose(from, p.y_plane, count, h * p.out_w, turned, width);
-        const std::int64_t panels = ceil_div(rows, kernel.most_rows[chunk]);
+        const std::int64_t panels = ceil_div(rows, std::min<std::int64_t>(kernel.most_rows[chunk], kMostProductRows));
         for (std::int64_t panel = 0; panel < panels; ++panel) {
           const std::int64_t first = rows * panel / panels, some = rows * (panel + 1) / panels - first;
           kernel.scattered_product[some][chunk]({band, row_offset.data() + first, h, p.out_w,
