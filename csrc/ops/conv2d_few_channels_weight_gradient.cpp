@@ -19,6 +19,7 @@ constexpr std::int64_t kBlockPositions = 256;  // whose turned dy stays in the f
 constexpr std::int64_t kMostSlices = 16;
 constexpr std::int64_t kSliceBytes = 6 << 20;  // for the partial sums of all slices
 constexpr std::int64_t kChunkVectors = 2;      // of output channels, in a tile
+constexpr std::int64_t kUnits = 8;             // at least, of work: too few slices are shared out by their chunks
 
 }  // namespace
 
@@ -57,16 +58,21 @@ void few_channels_weight_gradient(const Correlation& p, const T* dy, const T* x,
   const Scratch<T> sums(std::size_t(p.groups * slices * sum_size));
   const std::int64_t most_width = std::min(kChunkVectors, vectors) * lanes;
   const std::int64_t turned_size = block_h * p.out_w * most_width;
-  parallel_for(p.groups * slices, p.macs(), [&](std::int64_t unit) {
-    const std::int64_t group = unit / slices, slice = unit % slices, begin = blocks * slice / slices;
+  const std::int64_t chunks = ceil_div(vectors, kChunkVectors);
+  const std::int64_t runs = std::clamp<std::int64_t>(ceil_div(kUnits, p.groups * slices), 1, chunks);
+  parallel_for(p.groups * slices * runs, p.macs(), [&](std::int64_t unit) {
+    const std::int64_t run = unit % runs, slice = unit / runs % slices, group = unit / runs / slices;
+    const std::int64_t begin = blocks * slice / slices;
+    const std::int64_t first_vector = chunks * run / runs * kChunkVectors,
+                       end_vector = std::min(vectors, chunks * (run + 1) / runs * kChunkVectors);
     T* const turned = thread_workspace<T>(std::size_t(turned_size + band_layout.template size<T>(p.c)));
     T* const band = turned + turned_size;
     for (std::int64_t block = begin; block < blocks * (slice + 1) / slices; ++block) {
       const std::int64_t image = block / blocks_an_image, row0 = block % blocks_an_image * block_h;
       const std::int64_t h = std::min(block_h, p.out_h - row0);
       fill_band(band_of, band_layout, x + image * p.x_image + group * p.c * p.x_plane, row0 * step_h, 0, band);
-      T* m = sums.data() + unit * sum_size;
-      for (std::int64_t vector = 0; vector < vectors; vector += kChunkVectors) {
+      T* m = sums.data() + (group * slices + slice) * sum_size + first_vector * lanes * rows;
+      for (std::int64_t vector = first_vector; vector < end_vector; vector += kChunkVectors) {
         const std::int64_t chunk = std::min(kChunkVectors, vectors - vector), width = chunk * lanes;
         const std::int64_t k = vector * lanes, count = std::min(width, p.k - k);
         if (count < width) std::fill_n(turned, h * p.out_w * width, T(0));
@@ -85,7 +91,6 @@ void few_channels_weight_gradient(const Correlation& p, const T* dy, const T* x,
       }
     }
   });
-  const std::int64_t chunks = ceil_div(vectors, kChunkVectors);
   parallel_for(p.groups * chunks, double(p.groups * slices * sum_size), [&](std::int64_t unit) {
     const std::int64_t group = unit / chunks, k = unit % chunks * kChunkVectors * lanes;
     const std::int64_t width = std::min(kChunkVectors * lanes, vectors * lanes - k);

@@ -95,11 +95,6 @@ class Gemm final : public PackedCorrelation<T> {
   std::size_t packed_size() const { return std::size_t(problem_.groups * vectors_ * lanes_ * problem_.reduction()); }
   std::int64_t positions() const { return problem_.out_h * problem_.out_w; }
 
-  // A panel's first position among those of all images.
-  std::int64_t place_of(const Blocking& b, std::int64_t panel) const {
-    return panel / b.panels_an_image * positions() + b.panel_begin(panel % b.panels_an_image, positions());
-  }
-
   // Values that a block takes.
   struct Room {
     std::int64_t panels;  // packed
