@@ -2,7 +2,6 @@
 #include "../ops/conv_transpose2d.h"
 
 #include "../ops/conv2d.h"
-#include "../ops/layout.h"
 #include "arrays.h"
 #include "bindings.h"
 
@@ -58,21 +57,6 @@ py::tuple conv_transpose2d_backward(const py::array& dy, const py::array& x, con
   });
 }
 
-py::array transpose(const py::array& x) {
-  return with_dtype(x, "x", [&](auto t) -> py::array {
-    using T = decltype(t);
-    const auto xs = dense_input<T>(x, "x", "transpose", 3);
-    const std::int64_t n = xs.shape(0), rows = xs.shape(1), columns = xs.shape(2);
-    auto y = output<T>({n, columns, rows});
-    T* const to = y.mutable_data();
-    {
-      NoGil release;
-      convnet::transpose<T>(n, rows, columns, xs.data(), to);
-    }
-    return y;
-  });
-}
-
 }  // namespace
 
 void bind_conv_transpose2d(py::module_& m) {
@@ -90,7 +74,6 @@ void bind_conv_transpose2d(py::module_& m) {
   m.def("conv_transpose2d_backward", &conv_transpose2d_backward, py::arg("dy"), py::arg("x"), py::arg("weight"),
         py::arg("stride"), py::arg("padding"), py::arg("output_padding"), py::arg("dilation"), py::arg("groups"),
         py::arg("needs"));
-  m.def("transpose", &transpose, py::arg("x"));
 }
 
 }  // namespace convnet::bindings

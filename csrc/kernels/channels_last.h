@@ -36,17 +36,7 @@ void rows_product(const RowsProduct<T>& t) {
       for (int a = 0; a < pointers; ++a) ++v[a];
     }
   }
-  T* m = t.m;
-#pragma GCC unroll 24
-  for (int i = 0; i < R; ++i)
-#pragma GCC unroll 4
-    for (int j = 0; j < V; ++j, m += L) {
-      Vec<T> value = sum[i][j];
-      if (t.add) value += load(m);
-      if (t.bias) value += load(t.bias + j * L);
-      if (t.relu) value = positive_part<T>(value);
-      store(m, value);
-    }
+  finish_product<T>(sum, t.add, t.bias, t.relu, t.m);
 }
 
 template <class T, int R, int V>
@@ -132,7 +122,7 @@ void depthwise_last_gradient(const DepthwiseLastGradient<T>& g) {
 
 // Size: of a tile along an axis, 6 for inputs and 4 for outputs.
 template <int Size>
-void winograd_last(const WinogradInputLast<float>& t) {
+void winograd_last(const WinogradTurned<float>& t) {
   for (std::int64_t r = 0; r < t.run_count; ++r) {
     const WinogradRun& run = t.runs[r];
     const int row_begin = Size == 6 ? run.row_begin : 0, row_end = Size == 6 ? run.row_end : run.rows;

@@ -134,24 +134,12 @@ struct WinogradWeights {
   std::int64_t u_point;
 };
 
-// The adjoint for the weights. Tiles of inputs (run.x) or of outputs' gradients (run.y) with channels in lanes:
-// v[point·v_point + tile·v_tile + channel], zero in the lanes past the last channel.
+// Channels in lanes, for arrays that lie channels last and for the adjoint: tiles of inputs (run.x) or of outputs'
+// gradients (run.y) as v[point·v_point + tile·v_tile + channel], to whole vectors of channels.
 template <class T>
 struct WinogradTurned {
   const T* x;
-  std::int64_t channels, x_plane, x_row;
-  const WinogradRun* runs;
-  std::int64_t run_count;
-  T* v;
-  std::int64_t v_point, v_tile;
-};
-
-// Channels last: v[point][tile][channel], to whole vectors of channels, of inputs (run.x) or of outputs' gradients
-// (run.y).
-template <class T>
-struct WinogradInputLast {
-  const T* x;
-  std::int64_t channels, x_row, x_column;
+  std::int64_t channels, x_plane, x_row, x_column;  // x_plane or x_column is 1
   const WinogradRun* runs;
   std::int64_t run_count;
   T* v;
@@ -501,8 +489,8 @@ struct Kernels {
   void (*winograd_turned_input)(const WinogradTurned<T>&);
   void (*winograd_turned_gradient)(const WinogradTurned<T>&);
   void (*winograd_weight_gradient)(const WinogradWeightGradient<T>&);
-  void (*winograd_input_last)(const WinogradInputLast<T>&);
-  void (*winograd_gradient_last)(const WinogradInputLast<T>&);
+  void (*winograd_input_last)(const WinogradTurned<T>&);
+  void (*winograd_gradient_last)(const WinogradTurned<T>&);
   void (*winograd_output_last)(const WinogradOutputLast<T>&);
 };
 

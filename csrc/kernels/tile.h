@@ -69,6 +69,21 @@ void add_tiles(Kernels<T>& table) {
   }
 }
 
+// The last store of a tile whose columns are output channels; m is dense.
+template <class T, int R, int V>
+inline void finish_product(const Vec<T> (&sum)[R][V], bool add, const T* bias, bool relu, T* m) {
+#pragma GCC unroll 24
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < V; ++j, m += kLanes<T>) {
+      Vec<T> value = sum[i][j];
+      if (add) value += load(m);
+      if (bias) value += load(bias + j * kLanes<T>);
+      if (relu) value = positive_part<T>(value);
+      store(m, value);
+    }
+}
+
 // The same with the columns' operand, the weights, dense and in order: what no cache holds of it is fetched ahead.
 template <class T, int R, int V>
 void product(const Product<T>& t) {
@@ -89,17 +104,7 @@ void product(const Product<T>& t) {
 #pragma GCC unroll 4
       for (int j = 0; j < V; ++j) sum[i][j] += v[i] * columns[j];
   }
-  T* m = t.m;
-#pragma GCC unroll 24
-  for (int i = 0; i < R; ++i)
-#pragma GCC unroll 4
-    for (int j = 0; j < V; ++j, m += L) {
-      Vec<T> value = sum[i][j];
-      if (t.add) value += load(m);
-      if (t.bias) value += load(t.bias + j * L);
-      if (t.relu) value = positive_part<T>(value);
-      store(m, value);
-    }
+  finish_product<T>(sum, t.add, t.bias, t.relu, t.m);
 }
 
 template <class T, int R, int V>
@@ -120,11 +125,7 @@ void scattered_product(const ScatteredProduct<T>& t) {
 #pragma GCC unroll 4
         for (int j = 0; j < V; ++j) sum[i][j] += row[i][at] * columns[j];
     }
-  T* m = t.m;
-#pragma GCC unroll 24
-  for (int i = 0; i < R; ++i)
-#pragma GCC unroll 4
-    for (int j = 0; j < V; ++j, m += L) store(m, t.add ? sum[i][j] + load(m) : sum[i][j]);
+  finish_product<T>(sum, t.add, static_cast<const T*>(nullptr), false, t.m);
 }
 
 template <class T, int R, int V>

@@ -93,6 +93,18 @@ Algorithm algorithm_named(const char* name) {
 
 const char* algorithm_name(Algorithm algorithm) { return kNames[int(algorithm)].name; }
 
+Correlation in_reading_order(Correlation p) {
+  std::sort(p.taps.begin(), p.taps.end(),
+            [](const Tap& a, const Tap& b) { return a.row != b.row ? a.row < b.row : a.column < b.column; });
+  return p;
+}
+
+TapExtent tap_extent(const Correlation& p, std::int64_t Tap::* place) {
+  const auto [least, most] = std::minmax_element(p.taps.begin(), p.taps.end(),
+                                                 [=](const Tap& a, const Tap& b) { return a.*place < b.*place; });
+  return {(*least).*place, (*most).*place - (*least).*place + 1};
+}
+
 Correlation forward_correlation(const Conv2dShape& s) {
   Correlation p{};
   p.images = s.n;

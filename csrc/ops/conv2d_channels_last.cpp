@@ -27,10 +27,6 @@ struct Step {
   std::int64_t first_segment;
 };
 
-struct Extent {
-  std::int64_t first, count;  // of input rows or columns that one output reads, from output 0's place on
-};
-
 template <class T>
 class ChannelsLast final : public PackedCorrelation<T> {
  public:
@@ -82,25 +78,13 @@ class ChannelsLast final : public PackedCorrelation<T> {
   }
 
   static bool serves(const Correlation& p) {
-    const auto [first_row, rows] = extent(p, &Tap::row);
-    const auto [first_column, columns] = extent(p, &Tap::column);
+    const auto [first_row, rows] = tap_extent(p, &Tap::row);
+    const auto [first_column, columns] = tap_extent(p, &Tap::column);
     return p.channels_last &&
            double(rows) * (double(columns) + double(p.step_w) * 64) * double(p.c) * sizeof(T) < double(kMostInputBytes);
   }
 
  private:
-  static Correlation in_reading_order(Correlation p) {
-    std::sort(p.taps.begin(), p.taps.end(),
-              [](const Tap& a, const Tap& b) { return a.row != b.row ? a.row < b.row : a.column < b.column; });
-    return p;
-  }
-
-  static Extent extent(const Correlation& p, std::int64_t Tap::* place) {
-    const auto [least, most] = std::minmax_element(p.taps.begin(), p.taps.end(),
-                                                   [=](const Tap& a, const Tap& b) { return a.*place < b.*place; });
-    return {(*least).*place, (*most).*place - (*least).*place + 1};
-  }
-
   std::size_t packed_size() const { return std::size_t(p_.groups * vectors_ * lanes_ * p_.reduction()); }
   std::int64_t blocks() const { return p_.images * p_.groups * blocks_h_ * blocks_w_; }
   std::int64_t chunk_begin(std::int64_t chunk) const { return std::min(vectors_, chunk * kChunkVectors); }
@@ -117,8 +101,8 @@ class ChannelsLast final : public PackedCorrelation<T> {
   std::int64_t workspace_size() const { return sums_size() + (copied_ ? strip_size() : 0); }
 
   void cut_input() {
-    rows_ = extent(p_, &Tap::row);
-    columns_ = extent(p_, &Tap::column);
+    rows_ = tap_extent(p_, &Tap::row);
+    columns_ = tap_extent(p_, &Tap::column);
     const bool inside = rows_.first >= 0 && columns_.first >= 0 &&
                         (p_.out_h - 1) * p_.step_h + rows_.first + rows_.count <= p_.in_h &&
                         (p_.out_w - 1) * p_.step_w + columns_.first + columns_.count <= p_.in_w;
@@ -281,7 +265,7 @@ class ChannelsLast final : public PackedCorrelation<T> {
   Correlation p_;
   std::int64_t lanes_, vectors_, chunks_;  // of output channels: lanes of a vector, vectors, chunks of vectors
   std::int64_t most_rows_;
-  Extent rows_, columns_;
+  TapExtent rows_, columns_;
   bool copied_;
   std::int64_t block_h_, block_w_, blocks_h_, blocks_w_;
   std::vector<std::int64_t> offset_;  // of each segment

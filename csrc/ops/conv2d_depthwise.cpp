@@ -27,13 +27,6 @@ DepthwiseTaps taps_kind(const Correlation& p) {
   return DepthwiseTaps::any;
 }
 
-// The same taps from the top left corner on; the input gradient lists them from the bottom right.
-Correlation in_reading_order(Correlation p) {
-  std::sort(p.taps.begin(), p.taps.end(),
-            [](const Tap& a, const Tap& b) { return a.row != b.row ? a.row < b.row : a.column < b.column; });
-  return p;
-}
-
 // Channels last: blocks of outputs of some channels, whose input is copied into a strip with its padding.
 template <class T>
 class LastStrips {
@@ -43,13 +36,13 @@ class LastStrips {
         channels(p.groups * p.k),
         lanes_(kernels<T>().lanes),
         chunk_(std::min(padded(channels), most_chunk())) {
-    const auto [first_row, last_row] = range(&Tap::row);
-    const auto [first_column, last_column] = range(&Tap::column);
+    const auto [first_row, rows] = tap_extent(p, &Tap::row);
+    const auto [first_column, columns] = tap_extent(p, &Tap::column);
     first_row_ = first_row;
     first_column_ = first_column;
-    extent_h_ = last_row - first_row + 1;
+    extent_h_ = rows;
     block_w_ = std::min<std::int64_t>(p.out_w, 256);
-    strip_columns_ = (block_w_ - 1) * p.step_w + last_column - first_column + 1;
+    strip_columns_ = (block_w_ - 1) * p.step_w + columns;
     const std::int64_t fit = kLastStripBytes / std::int64_t(sizeof(T)) / (strip_columns_ * chunk_);
     block_h_ = std::clamp<std::int64_t>((fit - extent_h_) / p.step_h + 1, 1, p.out_h);
     for (const Tap& tap : p.taps)
@@ -122,12 +115,6 @@ class LastStrips {
 
  private:
   std::int64_t most_chunk() const { return 8 * lanes_; }
-  std::pair<std::int64_t, std::int64_t> range(std::int64_t Tap::* place) const {
-    const auto [least, most] = std::minmax_element(p.taps.begin(), p.taps.end(),
-                                                   [=](const Tap& a, const Tap& b) { return a.*place < b.*place; });
-    return {(*least).*place, (*most).*place};
-  }
-
   std::int64_t lanes_, chunk_;
   std::int64_t first_row_, first_column_, extent_h_;
   std::int64_t block_h_, block_w_, strip_columns_;

@@ -27,12 +27,8 @@ template <class T>
 bool few_channels(const Correlation& p) {
   const std::int64_t lanes = kernels<T>().lanes, taps = std::int64_t(p.taps.size());
   const std::int64_t apart = ceil_div(p.c, lanes) * taps, together = ceil_div(p.reduction(), lanes);
-  const auto [top, bottom] =
-      std::minmax_element(p.taps.begin(), p.taps.end(), [](const Tap& a, const Tap& b) { return a.row < b.row; });
-  const auto [left, right] =
-      std::minmax_element(p.taps.begin(), p.taps.end(), [](const Tap& a, const Tap& b) { return a.column < b.column; });
-  const double padded_h = double((p.out_h - 1) * p.step_h + bottom->row - top->row + 1);
-  const double padded_w = double((p.out_w - 1) * p.step_w + right->column - left->column + 1);
+  const double padded_h = double((p.out_h - 1) * p.step_h + tap_extent(p, &Tap::row).count);
+  const double padded_w = double((p.out_w - 1) * p.step_w + tap_extent(p, &Tap::column).count);
   return 2 * together <= apart || padded_h * padded_w > double(p.out_h) * double(p.out_w) * double(taps);
 }
 

@@ -177,7 +177,7 @@ class Winograd final : public PackedCorrelation<float> {
     const float* const x = call.x + group * p.c * p.x_plane;
     if (p.channels_last)
       kernel.winograd_input_last(
-          {x, p.c, p.x_row, p.x_column, runs.data(), std::int64_t(runs.size()), v, call.v_point, v_tile()});
+          {x, p.c, p.x_plane, p.x_row, p.x_column, runs.data(), std::int64_t(runs.size()), v, call.v_point, v_tile()});
     else
       kernel.winograd_input(
           {x, p.c, p.x_plane, p.x_row, runs.data(), std::int64_t(runs.size()), v, call.v_point, tiles});
@@ -232,10 +232,8 @@ class Winograd final : public PackedCorrelation<float> {
 }  // namespace
 
 std::vector<Tap> winograd_grid(const Correlation& p) {
-  std::vector<Tap> grid = p.taps;
-  if (grid.size() != 9) return {};
-  std::sort(grid.begin(), grid.end(),
-            [](const Tap& a, const Tap& b) { return a.row != b.row ? a.row < b.row : a.column < b.column; });
+  if (p.taps.size() != 9) return {};
+  const std::vector<Tap> grid = in_reading_order(p).taps;
   for (std::size_t i = 0; i < 9; ++i)
     if (grid[i].row != grid[0].row + std::int64_t(i / 3) || grid[i].column != grid[0].column + std::int64_t(i % 3))
       return {};

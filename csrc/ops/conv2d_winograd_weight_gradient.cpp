@@ -76,6 +76,8 @@ bool winograd_weight_gradient_pays(const Correlation& p) {
 void winograd_weight_gradient(const Correlation& p, const float* dy, const float* x, float* dw) {
   const Kernels<float>& kernel = kernels<float>();
   const Cut cut(p);
+  const auto turn_input = p.channels_last ? kernel.winograd_input_last : kernel.winograd_turned_input;
+  const auto turn_gradient = p.channels_last ? kernel.winograd_gradient_last : kernel.winograd_turned_gradient;
   const Tap first_tap = winograd_grid(p).front();
   const std::int64_t sum_size = kWinogradPoints * cut.m_point;
   const bool share = cut.slices > 1;
@@ -113,24 +115,16 @@ void winograd_weight_gradient(const Correlation& p, const float* dy, const float
       const std::vector<WinogradRun> runs = winograd_runs(p, first_tap, cut.tiles, begin, end);
       const std::int64_t run_count = std::int64_t(runs.size());
       const float* const inputs = x + (own.group * p.c + own.c_begin) * p.x_plane;
-      if (p.channels_last)
-        kernel.winograd_input_last(
-            {inputs, own.channels(), p.x_row, p.x_column, runs.data(), run_count, v, cut.v_point, cut.v_tile});
-      else
-        kernel.winograd_turned_input(
-            {inputs, own.channels(), p.x_plane, p.x_row, runs.data(), run_count, v, cut.v_point, cut.v_tile});
+      turn_input(
+          {inputs, own.channels(), p.x_plane, p.x_row, p.x_column, runs.data(), run_count, v, cut.v_point, cut.v_tile});
       for (std::int64_t chunk = own.vector_begin; chunk < own.vector_end; chunk += kChunkVectors) {
         const std::int64_t vectors = std::min(kChunkVectors, own.vector_end - chunk), width = vectors * cut.lanes;
         const std::int64_t before = (chunk - own.vector_begin) * cut.lanes, k = chunk * cut.lanes;
         const float* u = d + before * tiles;
         const float* const gradients = dy + (own.group * p.k + k) * p.y_plane;
         const std::int64_t count = std::min(width, p.k - k);
-        if (p.channels_last)
-          kernel.winograd_gradient_last(
-              {gradients, count, p.y_row, p.y_column, runs.data(), run_count, d + before * tiles, cut.d_point, width});
-        else
-          kernel.winograd_turned_gradient(
-              {gradients, count, p.y_plane, p.y_row, runs.data(), run_count, d + before * tiles, cut.d_point, width});
+        turn_gradient({gradients, count, p.y_plane, p.y_row, p.y_column, runs.data(), run_count, d + before * tiles,
+                       cut.d_point, width});
         float* m = sums + before * own.channels();
         for (std::int64_t point = 0; point < kWinogradPoints; ++point, u += cut.d_point, m += cut.m_point)
           for (std::int64_t panel = 0; panel < panels; ++panel) {

@@ -49,6 +49,15 @@ struct Correlation {
   }
 };
 
+// The same taps from the top left corner on; the input gradient lists them from the bottom right.
+Correlation in_reading_order(Correlation problem);
+
+// Rows (&Tap::row) or columns of the input that an output reads, from output 0's place on.
+struct TapExtent {
+  std::int64_t first, count;
+};
+TapExtent tap_extent(const Correlation& problem, std::int64_t Tap::* place);
+
 struct Conv2dShape;
 Correlation forward_correlation(const Conv2dShape& shape);
 

@@ -53,16 +53,9 @@ struct StripLayout {
 // A strip reaches from the first tap to the last: far-flung taps (a dilation of hundreds) would make it large.
 inline bool strips_serve(const Correlation& p) {
   constexpr std::int64_t most = 1 << 17;
-  std::int64_t rows[2] = {INT64_MAX, INT64_MIN}, columns[2] = {INT64_MAX, INT64_MIN};
-  for (const Tap& tap : p.taps) {
-    rows[0] = std::min(rows[0], tap.row);
-    rows[1] = std::max(rows[1], tap.row);
-    columns[0] = std::min(columns[0], tap.column);
-    columns[1] = std::max(columns[1], tap.column);
-  }
   const std::int64_t width =
       std::min(p.out_w, kStripColumns) * std::min<std::int64_t>(p.step_w, std::int64_t(p.taps.size()));
-  return double(rows[1] - rows[0] + 1) * double(columns[1] - columns[0] + 1 + width) <= most;
+  return double(tap_extent(p, &Tap::row).count) * double(tap_extent(p, &Tap::column).count + width) <= most;
 }
 
 template <class T>

@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _core
 from .._core import Conv2dShape
 from .._types import Array, Padding, Pair
 
@@ -279,17 +278,5 @@ def as_oihw(weight: Array) -> Array:
     return weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight
 
 
-def to_nchw(x: Array) -> Array:
-    if x.ndim != 4:
-        return x  # the check of the sizes reports a wrong rank
-    N, H, W, C = x.shape
-    if not (x.flags.c_contiguous and x.flags.aligned):
-        return x.transpose(0, 3, 1, 2)
-    return _core.transpose(x.reshape(N, H * W, C)).reshape(N, C, H, W)  # much faster than NumPy's copy
-
-
 def to_nhwc(y: Array) -> Array:
-    N, C, H, W = y.shape
-    if not y.flags.c_contiguous:
-        return np.ascontiguousarray(y.transpose(0, 2, 3, 1))
-    return _core.transpose(y.reshape(N, C, H * W)).reshape(N, H, W, C)
+    return np.ascontiguousarray(y.transpose(0, 2, 3, 1))
