@@ -34,7 +34,7 @@ Kernels<T> make() {
   add_rows_products<T, 1, 2>(table);
   table.depthwise_last = depthwise_last<T>;
   table.depthwise_last_gradient = depthwise_last_gradient<T>;
-  table.pack_panel = pack_panel<T>;
+  table.pack_panels = pack_panels<T>;
   table.place = place<T>;
   table.pad_rows = pad_rows<T>;
   table.depthwise[int(DepthwiseTaps::any)] = depthwise<T, AnyTaps<T>>;

@@ -6,8 +6,9 @@
 
 namespace convnet {
 
-constexpr int kMostRows = 24;    // the tallest tile of any instruction set
-constexpr int kMostVectors = 4;  // the widest
+constexpr int kMostRows = 24;        // the tallest tile of any instruction set
+constexpr int kMostVectors = 4;      // the widest
+constexpr int kMostPositions = 256;  // packed at once
 constexpr int kMostProductVectors = 2;
 constexpr int kMostProductRows = 14;  // of rows_product and scattered_product
 
@@ -73,16 +74,18 @@ struct RowsProduct {
   std::int64_t ahead_step;
 };
 
-// Terms of a panel of positions: packed[(c·taps + t)·rows + i] = x[c·channel_stride + tap_offset[t] + place(first +
-// i)], position q standing at q / columns · pitch + q % columns.
+// Terms of positions first, first + 1, ..., in panels of `width`: packed[((i / width·channels + c)·taps + t)·width + i
+// % width] = x[c·channel_stride + tap_offset[t] + place(first + i)] for i < count, at most kMostPositions; position q
+// stands at q / columns · pitch + q % columns · step.
 template <class T>
 struct PanelPacking {
   const T* x;
   std::int64_t channels, channel_stride;
   std::int64_t taps;
   const std::int64_t* tap_offset;
-  std::int64_t first, rows;
-  std::int64_t columns, pitch;
+  std::int64_t first, count;
+  std::int64_t columns, pitch, step;
+  std::int64_t width;
   T* packed;
 };
 
@@ -423,7 +426,7 @@ struct Kernels {
   void (*product[kMostRows + 1][kMostProductVectors + 1])(const Product<T>&);
   void (*scattered_product[kMostProductRows + 1][kMostProductVectors + 1])(const ScatteredProduct<T>&);
   void (*rows_product[kMostProductRows + 1][kMostProductVectors + 1])(const RowsProduct<T>&);
-  void (*pack_panel)(const PanelPacking<T>&);
+  void (*pack_panels)(const PanelPacking<T>&);
   void (*place)(const Placement<T>&);
 
   void (*pad_rows)(const PaddedRows<T>&);

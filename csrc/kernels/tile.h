@@ -138,27 +138,26 @@ void add_products(Kernels<T>& table) {
 }
 
 template <class T>
-void pack_panel(const PanelPacking<T>& p) {
+void pack_panels(const PanelPacking<T>& p) {
+  // Positions that are neighbours in a row and in a panel
   struct Run {
     std::int64_t from, to, count;
-  } runs[kMostRows];
+  } runs[kMostPositions];
   int run_count = 0;
-  for (std::int64_t i = 0; i < p.rows;) {
+  const std::int64_t panel = p.channels * p.taps * p.width;
+  for (std::int64_t i = 0; i < p.count;) {
     const std::int64_t row = (p.first + i) / p.columns, column = (p.first + i) % p.columns;
-    const std::int64_t count = p.columns - column < p.rows - i ? p.columns - column : p.rows - i;
-    runs[run_count++] = {row * p.pitch + column, i, count};
+    std::int64_t count = p.columns - column;
+    if (count > p.width - i % p.width) count = p.width - i % p.width;
+    if (count > p.count - i) count = p.count - i;
+    runs[run_count++] = {row * p.pitch + column * p.step, i / p.width * panel + i % p.width, count};
     i += count;
   }
   T* packed = p.packed;
   for (std::int64_t c = 0; c < p.channels; ++c)
-    for (std::int64_t t = 0; t < p.taps; ++t, packed += p.rows) {
+    for (std::int64_t t = 0; t < p.taps; ++t, packed += p.width) {
       const T* x = p.x + c * p.channel_stride + p.tap_offset[t];
-      for (int r = 0; r < run_count; ++r) {
-        const T* from = x + runs[r].from;
-        T* const to = packed + runs[r].to;
-        for_vectors<T>(runs[r].count,
-                       [&](std::int64_t i, std::int64_t n) { store_upto(to + i, load_upto(from + i, n), n); });
-      }
+      for (int r = 0; r < run_count; ++r) gather_row(x + runs[r].from, runs[r].count, p.step, packed + runs[r].to);
     }
 }
 

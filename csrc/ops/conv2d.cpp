@@ -30,7 +30,7 @@ template <class T>
 Algorithm choose(const Correlation& p) {
   if (depthwise_serves(p)) return Algorithm::depthwise;
   if (std::is_same_v<T, float> && winograd_serves(p) && winograd_pays(p)) return Algorithm::winograd;
-  if (gemm_pays<T>(p)) return Algorithm::gemm;
+  if (gemm_pays<T>(p) || (pointwise_serves(p) && pointwise_pays<T>(p))) return Algorithm::gemm;
   return Algorithm::direct;
 }
 
@@ -49,10 +49,9 @@ std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked
               "conv2d: algorithm 'depthwise' needs one input channel and at most 4 output channels a group");
       return pack_depthwise(p, weights);
     case Algorithm::gemm:
-      return pack_gemm(p, weights);
+      return pointwise_serves(p) && !gemm_pays<T>(p) ? pack_pointwise(p, weights) : pack_gemm(p, weights);
     default:
-      return p.k >= kernels<T>().lanes / 2 && channels_last_serves<T>(p) ? pack_channels_last(p, weights)
-                                                                         : pack_direct(p, weights);
+      return channels_in_lanes_pays<T>(p) ? pack_channels_in_lanes(p, weights) : pack_direct(p, weights);
   }
 }
 
@@ -99,6 +98,14 @@ Correlation in_reading_order(Correlation p) {
   return p;
 }
 
+bool one_tap_inside(const Correlation& p) {
+  const auto inside = [](std::int64_t first, std::int64_t count, std::int64_t step, std::int64_t size) {
+    return first >= 0 && first + (count - 1) * step < size;
+  };
+  return p.taps.size() == 1 && inside(p.taps[0].row, p.out_h, p.step_h, p.in_h) &&
+         inside(p.taps[0].column, p.out_w, p.step_w, p.in_w);
+}
+
 TapExtent tap_extent(const Correlation& p, std::int64_t Tap::* place) {
   const auto [least, most] = std::minmax_element(p.taps.begin(), p.taps.end(),
                                                  [=](const Tap& a, const Tap& b) { return a.*place < b.*place; });
@@ -126,23 +133,30 @@ Correlation forward_correlation(const Conv2dShape& s) {
 
 template <class T>
 void pack_terms(const Correlation& p, const Weights<T>& weights, const T* from, std::int64_t count, std::int64_t width,
-                T* u) {
+                TermOrder order, T* u) {
   const Kernels<T>& kernel = kernels<T>();
   const std::int64_t taps = std::int64_t(p.taps.size());
-  bool in_order = weights.c_stride == taps;  // the terms of one output channel
+  const bool taps_first = order == TermOrder::taps_outermost;
+  const std::int64_t tap_step = taps_first ? p.c * width : width, channel_step = taps_first ? width : taps * width;
+  bool in_order = weights.c_stride == taps;  // the terms of one output channel, channels outermost
   for (std::int64_t t = 0; t < taps; ++t) in_order = in_order && p.taps[std::size_t(t)].source == t;
-  if (in_order && weights.k_stride != 1)
-    return kernel.transpose(from, weights.k_stride, count, p.reduction(), u, width);
-  for (std::int64_t t = 0; t < taps; ++t, u += width) {
+  if (in_order && weights.k_stride != 1) {
+    T* const turned = taps_first && taps > 1 ? thread_workspace<T>(std::size_t(p.reduction() * width)) : u;
+    kernel.transpose(from, weights.k_stride, count, p.reduction(), turned, width);
+    for (std::int64_t t = 0; turned != u && t < taps; ++t)
+      kernel.copy_rows(turned + t * width, taps * width, p.c, count, u + t * tap_step, width);
+    return;
+  }
+  for (std::int64_t t = 0; t < taps; ++t, u += tap_step) {
     const T* const tap = from + p.taps[std::size_t(t)].source;
     if (weights.k_stride == 1)
-      kernel.copy_rows(tap, weights.c_stride, p.c, count, u, taps * width);
+      kernel.copy_rows(tap, weights.c_stride, p.c, count, u, channel_step);
     else if (weights.c_stride == 1)
-      kernel.transpose(tap, weights.k_stride, count, p.c, u, taps * width);
+      kernel.transpose(tap, weights.k_stride, count, p.c, u, channel_step);
     else
       for (std::int64_t c = 0; c < p.c; ++c)
         for (std::int64_t k = 0; k < count; ++k)
-          u[c * taps * width + k] = tap[c * weights.c_stride + k * weights.k_stride];
+          u[c * channel_step + k] = tap[c * weights.c_stride + k * weights.k_stride];
   }
 }
 
@@ -257,11 +271,12 @@ void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
   });
 }
 
-#define CONVNET_INSTANTIATE(T)                                                                               \
-  template void pack_terms(const Correlation&, const Weights<T>&, const T*, std::int64_t, std::int64_t, T*); \
-  template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*);       \
-  template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);               \
-  template void conv2d_backward_input(const Conv2dShape&, Algorithm, const T*, const T*, T*);                \
+#define CONVNET_INSTANTIATE(T)                                                                                     \
+  template void pack_terms(const Correlation&, const Weights<T>&, const T*, std::int64_t, std::int64_t, TermOrder, \
+                           T*);                                                                                    \
+  template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*);             \
+  template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);                     \
+  template void conv2d_backward_input(const Conv2dShape&, Algorithm, const T*, const T*, T*);                      \
   template void conv2d_backward_bias(const Conv2dShape&, const T*, T*);
 CONVNET_INSTANTIATE(float)
 CONVNET_INSTANTIATE(double)

@@ -28,9 +28,9 @@ struct Blocking {
 
 // All tiles of one block for one panel of output channels.
 template <class T>
-void run_panel(const Correlation& p, const Blocking& blocking, const BandLayout& layout, const T* band, const T* packed,
-               std::int64_t rows, const T* bias, bool relu, std::int64_t block_h, std::int64_t block_w, T* tile_sums,
-               T* y) {
+void run_panel(const Correlation& p, const Blocking& blocking, const BandLayout& layout,
+               const std::vector<std::int64_t>& term_offset, const T* band, const T* packed, std::int64_t rows,
+               const T* bias, bool relu, std::int64_t block_h, std::int64_t block_w, T* tile_sums, T* y) {
   const Kernels<T>& kernel = kernels<T>();
   const std::int64_t tile_width = blocking.vectors * kernel.lanes;
   const std::int64_t positions = (block_h - 1) * layout.pitch + block_w;
@@ -44,21 +44,21 @@ void run_panel(const Correlation& p, const Blocking& blocking, const BandLayout&
     Tile<T> tile{};
     tile.a = packed;
     tile.b = band + first;
-    tile.channel_stride = layout.channel_stride;
-    tile.taps = taps;
-    tile.tap_offset = layout.tap_offset.data();
+    tile.channels = 1;
+    tile.tap_offset = term_offset.data();
     tile.c = in_place ? y + row * p.y_row + column : tile_sums;
     tile.c_stride = in_place ? p.y_plane : width;
     for (std::int64_t c = 0; c < p.c; c += channels_a_step) {
-      tile.channels = std::min(channels_a_step, p.c - c);
+      const std::int64_t channels = std::min(channels_a_step, p.c - c);
+      tile.taps = channels * taps;
       tile.add = c > 0;
-      if (c + tile.channels == p.c) {
+      if (c + channels == p.c) {
         tile.bias = bias;
         tile.relu = relu;
       }
       kernel.tile[rows][width / kernel.lanes](tile);
-      tile.a += tile.channels * taps * rows;
-      tile.b += tile.channels * layout.channel_stride;
+      tile.a += channels * taps * rows;
+      tile.b += channels * layout.channel_stride;
     }
     if (!in_place)
       kernel.place(
@@ -104,7 +104,7 @@ void pack_weights(const Correlation& p, const Blocking& blocking, const Weights<
     const std::int64_t group = unit / blocking.panels, panel = unit % blocking.panels;
     const std::int64_t begin = blocking.panel_begin(panel, p.k), end = blocking.panel_begin(panel + 1, p.k);
     pack_terms(p, weights, weights.data + group * weights.group_stride + begin * weights.k_stride, end - begin,
-               end - begin, packed + (group * p.k + begin) * p.reduction());
+               end - begin, TermOrder::channels_outermost, packed + (group * p.k + begin) * p.reduction());
   });
 }
 
@@ -115,6 +115,7 @@ struct Cut {
   std::int64_t runs;  // of a block's panels: too few blocks are shared out by them
   BandLayout layout;
   std::int64_t band_size;
+  std::vector<std::int64_t> term_offset;
 
   Cut(const Correlation& p, const Blocking& blocking)
       : blocks_h(ceil_div(p.out_h, blocking.block_h)),
@@ -122,6 +123,9 @@ struct Cut {
         blocks(blocks_h * blocks_w * p.images * p.groups),
         layout(p, blocking.block_h, blocking.block_w, blocks_w == 1),
         band_size(layout.template size<T>(p.c)) {
+    const std::int64_t taps = std::int64_t(p.taps.size());
+    for (std::int64_t c = 0; c < std::min(p.c, std::max<std::int64_t>(1, kTermsInRegisters / taps)); ++c)
+      for (std::int64_t t = 0; t < taps; ++t) term_offset.push_back(c * layout.channel_stride + layout.tap_offset[t]);
     const int threads = threads_for(blocks * blocking.panels, p.macs());
     runs = threads == 1
                ? 1
@@ -154,8 +158,8 @@ void correlate(const Correlation& p, const Blocking& blocking, const T* x, const
          ++panel) {
       const std::int64_t begin = blocking.panel_begin(panel, p.k), rows = blocking.panel_begin(panel + 1, p.k) - begin;
       const std::int64_t k = group * p.k + begin;
-      run_panel(p, blocking, cut.layout, band, packed + k * p.reduction(), rows, bias ? bias + k : nullptr, relu,
-                block_h, block_w, tile_sums, to + k * p.y_plane);
+      run_panel(p, blocking, cut.layout, cut.term_offset, band, packed + k * p.reduction(), rows,
+                bias ? bias + k : nullptr, relu, block_h, block_w, tile_sums, to + k * p.y_plane);
     }
   });
 }

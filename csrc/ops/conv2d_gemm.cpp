@@ -17,16 +17,15 @@ namespace {
 constexpr std::int64_t kChunkVectors = 2;        // of output channels, in a tile
 constexpr std::int64_t kTermsInRegisters = 256;  // summed before they meet the earlier ones: a chunk's stay in L1
 constexpr std::int64_t kPanelBytes = 640 << 10;  // of the second-level cache, for the packed positions of a block
+constexpr std::int64_t kPackedAtOnce = 64;       // positions: more panels would fall into the same sets of the cache
 
 // Panels of positions, counted through all images; none crosses from one image to the next.
 struct Blocking {
   std::int64_t panels_an_image, panels;
+  std::int64_t rows;        // positions of a panel; an image's last one may have fewer
   std::int64_t blocks;      // of panels
   std::int64_t chunk_runs;  // the chunks are shared out in so many runs
 
-  std::int64_t panel_begin(std::int64_t panel, std::int64_t positions) const {
-    return positions * panel / panels_an_image;
-  }
   std::int64_t block_begin(std::int64_t block) const { return panels * block / blocks; }
 };
 
@@ -37,6 +36,7 @@ Blocking choose_blocking(const Correlation& p, std::int64_t chunks, int threads)
   const std::int64_t term_bytes = p.reduction() * std::int64_t(sizeof(T));
   b.panels_an_image = ceil_div(positions, kernels<T>().most_rows[kChunkVectors]);
   b.panels = p.images * b.panels_an_image;
+  b.rows = ceil_div(positions, b.panels_an_image);
   b.blocks = std::min(b.panels, ceil_div(p.images * positions * term_bytes, kPanelBytes));
   b.chunk_runs = 1;
   if (threads == 1) return b;
@@ -56,9 +56,8 @@ class Gemm final : public PackedCorrelation<T> {
         lanes_(kernels<T>().lanes),
         vectors_(ceil_div(problem.k, lanes_)),
         chunks_(ceil_div(vectors_, kChunkVectors)),
-        as_it_lies_(problem.taps.size() == 1 && problem.taps[0].row == 0 && problem.taps[0].column == 0 &&
-                    problem.step_h == 1 && problem.step_w == 1 && problem.in_h == problem.out_h &&
-                    problem.in_w == problem.out_w),
+        as_it_lies_(one_tap_inside(problem) &&
+                    (!problem.channels_last || (problem.in_h == problem.out_h && problem.in_w == problem.out_w))),
         packed_(weights.data ? packed_size() : 0) {
     if (weights.data) pack_weights(weights);
   }
@@ -86,8 +85,8 @@ class Gemm final : public PackedCorrelation<T> {
     const Blocking b = choose_blocking<T>(p, chunks_, threads);
     const Room room(*this, b);
     const std::int64_t workspace = threads_for(p.groups * b.blocks * b.chunk_runs, p.macs()) * room.all();
-    return {"gemm", ceil_div(p.out_h * p.out_w, b.panels_an_image), ceil_div(vectors_, chunks_) * lanes_,
-            std::int64_t(packed_size() * sizeof(T)), workspace * std::int64_t(sizeof(T))};
+    return {"gemm", b.rows, ceil_div(vectors_, chunks_) * lanes_, std::int64_t(packed_size() * sizeof(T)),
+            workspace * std::int64_t(sizeof(T))};
   }
 
  private:
@@ -106,7 +105,7 @@ class Gemm final : public PackedCorrelation<T> {
 
     Room(const Gemm& g, const Blocking& b) {
       const Correlation& p = g.problem_;
-      const std::int64_t most = ceil_div(b.panels, b.blocks) * ceil_div(g.positions(), b.panels_an_image);
+      const std::int64_t most = ceil_div(b.panels, b.blocks) * b.rows;
       panels = most * p.reduction();
       band = g.as_it_lies_ ? 0 : g.layout(g.band_rows(std::min(most, g.positions()))).template size<T>(p.c);
       sums = (most + 1) * kChunkVectors * g.lanes_;
@@ -132,47 +131,61 @@ class Gemm final : public PackedCorrelation<T> {
       const T* from = weights.data + group * weights.group_stride + first * weights.k_stride;
       T* const u = packed_.data() + (group * vectors_ * lanes_ + first) * p.reduction();
       if (count < width) std::fill_n(u, width * p.reduction(), T(0));
-      pack_terms(p, weights, from, count, width, u);
+      pack_terms(p, weights, from, count, width, TermOrder::channels_outermost, u);
     });
+  }
+
+  // Where a panel of an image begins; past the last one, where the image ends.
+  std::int64_t panel_begin(const Blocking& b, std::int64_t panel) const {
+    return std::min(panel * b.rows, positions());
   }
 
   // Panels [begin, end), packed one after the other, terms outermost.
   void pack_panels(const Blocking& b, const T* x, std::int64_t group, std::int64_t begin, std::int64_t end, T* band,
                    T* packed) const {
     const Correlation& p = problem_;
-    const std::int64_t no_offset = 0;
+    const std::int64_t no_offset = 0, panel_size = b.rows * p.reduction();
     while (begin < end) {
-      const std::int64_t image = begin / b.panels_an_image, image_end = std::min(end, (image + 1) * b.panels_an_image);
-      const std::int64_t first = b.panel_begin(begin - image * b.panels_an_image, positions());
-      const std::int64_t last = b.panel_begin(image_end - image * b.panels_an_image, positions());
+      const std::int64_t image = begin / b.panels_an_image, stop = std::min(end, (image + 1) * b.panels_an_image);
+      const std::int64_t first = panel_begin(b, begin % b.panels_an_image);
+      const std::int64_t last = panel_begin(b, stop - image * b.panels_an_image);
       const std::int64_t row0 = first / p.out_w;
       const T* from = x + image * p.x_image + group * p.c * p.x_plane;
-      PanelPacking<T> packing{from, p.c, p.x_plane, 1, &no_offset, 0, 0, positions(), positions(), nullptr};
       const BandLayout band_layout = layout(as_it_lies_ ? 1 : (last - 1) / p.out_w - row0 + 1);
-      if (!as_it_lies_) {
+      PanelPacking<T> packing{};
+      packing.channels = p.c;
+      packing.columns = p.out_w;
+      packing.width = b.rows;
+      if (as_it_lies_) {
+        packing.x = from + p.taps[0].row * p.x_row + p.taps[0].column * p.x_column;
+        packing.channel_stride = p.x_plane;
+        packing.taps = 1;
+        packing.tap_offset = &no_offset;
+        packing.pitch = p.step_h * p.x_row;
+        packing.step = p.step_w;
+      } else {
         fill_band(p, band_layout, from, row0, 0, band);
-        packing = {band,
-                   p.c,
-                   band_layout.channel_stride,
-                   std::int64_t(p.taps.size()),
-                   band_layout.tap_offset.data(),
-                   0,
-                   0,
-                   p.out_w,
-                   band_layout.pitch,
-                   nullptr};
+        packing.x = band;
+        packing.channel_stride = band_layout.channel_stride;
+        packing.taps = std::int64_t(p.taps.size());
+        packing.tap_offset = band_layout.tap_offset.data();
+        packing.pitch = band_layout.pitch;
+        packing.step = 1;
       }
-      for (; begin < image_end; ++begin) {
-        const std::int64_t at = b.panel_begin(begin - image * b.panels_an_image, positions());
-        packing.rows = b.panel_begin(begin + 1 - image * b.panels_an_image, positions()) - at;
+      const bool turned = as_it_lies_ && p.channels_last;
+      const std::int64_t at_once = turned ? 1 : std::max<std::int64_t>(1, kPackedAtOnce / b.rows);
+      for (std::int64_t panel = begin; panel < stop; panel += at_once) {
+        const std::int64_t at = panel_begin(b, panel % b.panels_an_image);
         packing.first = as_it_lies_ ? at : at - row0 * p.out_w;
-        packing.packed = packed;
-        if (as_it_lies_ && p.channels_last)
-          kernels<T>().transpose(from + at * p.x_column, p.x_column, packing.rows, p.c, packed, packing.rows);
+        packing.count = std::min(at_once * b.rows, last - at);
+        packing.packed = packed + (panel - begin) * panel_size;
+        if (turned)
+          kernels<T>().transpose(from + at * p.x_column, p.x_column, packing.count, p.c, packing.packed, b.rows);
         else
-          kernels<T>().pack_panel(packing);
-        packed += packing.rows * p.reduction();
+          kernels<T>().pack_panels(packing);
       }
+      packed += (stop - begin) * panel_size;
+      begin = stop;
     }
   }
 
@@ -200,11 +213,11 @@ class Gemm final : public PackedCorrelation<T> {
       product.bias = bias && step + 1 == steps ? padded_bias : nullptr;
       product.relu = relu && step + 1 == steps;
       product.ahead_step = width / (end - begin);
+      product.v_term = b.rows;
       for (std::int64_t panel = begin, at = 0; panel < end; ++panel) {
         const std::int64_t in_image = panel % b.panels_an_image;
-        const std::int64_t rows = b.panel_begin(in_image + 1, positions()) - b.panel_begin(in_image, positions());
-        product.v = panels + at * terms + first * rows;
-        product.v_term = rows;
+        const std::int64_t rows = panel_begin(b, in_image + 1) - panel_begin(b, in_image);
+        product.v = panels + ((panel - begin) * terms + first) * b.rows;
         product.m = sums + at * width;
         product.ahead = product.u + step_terms * width * (end - begin + panel - begin) / (end - begin);
         kernel.product[rows][vectors](product);
@@ -214,8 +227,8 @@ class Gemm final : public PackedCorrelation<T> {
     // The positions of one image after the other
     for (std::int64_t panel = begin; panel < end;) {
       const std::int64_t image = panel / b.panels_an_image, stop = std::min(end, (image + 1) * b.panels_an_image);
-      const std::int64_t first = b.panel_begin(panel - image * b.panels_an_image, positions());
-      const std::int64_t n = b.panel_begin(stop - image * b.panels_an_image, positions()) - first;
+      const std::int64_t first = panel_begin(b, panel % b.panels_an_image);
+      const std::int64_t n = panel_begin(b, stop - image * b.panels_an_image) - first;
       T* const to = y + image * p.y_image + (group * p.k + k) * p.y_plane;
       if (p.channels_last) {
         for (std::int64_t at = first; at < first + n;) {  // a row of y after the other
@@ -237,21 +250,21 @@ class Gemm final : public PackedCorrelation<T> {
 
   Correlation problem_;
   std::int64_t lanes_, vectors_, chunks_;  // of output channels: lanes of a vector, vectors, chunks of vectors
-  bool as_it_lies_;                        // a position's one tap is the image at that position
+  bool as_it_lies_;                        // what the positions read needs no padding
   Scratch<T> packed_;
 };
 
 }  // namespace
 
-// Measured against direct: 1.2 to 1.27 times faster at 7x7, 1.05 to 1.1 at 9x9 and 10x10, 0.92 to 1.0 at 8x8, 12x12 and
-// 14x14, whose positions fill direct's vectors; there 1.1 to 1.2 where dilation or over a thousand terms make direct's
-// band long; 4 at 1x1. 0.54 to 0.7 with 24 output channels or 28x28 positions.
+// Measured for a single tap against direct: 1.2 to 1.27 times faster at 7x7, 1.05 to 1.1 at 9x9 and 10x10, 0.92 to 1.0
+// at 8x8, 12x12 and 14x14, whose positions fill direct's vectors; there 1.1 from a thousand channels on, and where the
+// step would have direct copy first; 3 at 1x1. 0.54 to 0.7 with 24 output channels or 28x28 positions. With more taps
+// channels_in_lanes does as well or better.
 template <class T>
 bool gemm_pays(const Correlation& p) {
   const std::int64_t lanes = kernels<T>().lanes, positions = p.out_h * p.out_w;
-  if (p.k < 2 * lanes || p.reduction() < 64 || positions > 256) return false;
-  const std::int64_t swept = (p.out_h - 1) * BandLayout(p, p.out_h, p.out_w, true).pitch + p.out_w;  // by direct
-  return 10 * ceil_div(swept, lanes) * lanes >= 11 * positions || (p.reduction() >= 1024 && p.k >= 256);
+  if (p.taps.size() > 1 || p.k < 2 * lanes || p.c < 64 || positions > 256) return false;
+  return 10 * ceil_div(positions, lanes) * lanes >= 11 * positions || (p.c >= 1024 && p.k >= 256) || p.step_w > 1;
 }
 
 template <class T>

@@ -278,9 +278,9 @@ bool winograd_serves(const Correlation& p) {
 
 // Measured against direct with two threads, weights packed already: direct's time over this one's at 56x56 is 1.3 for
 // 8 channels, 1.5 for 16->16, 2.0 for 16->32, 2.3 for 32->32, 3.0 for 128->128; at 14x14 and one image 1.05 for 32->32,
-// 1.3 for 64->64, 2.3 for 128->128, and 1.6, 2.0, 2.5 in batches; at 7x7 and one image 1.0 for 32->32, 1.2 for
-// 64->64, 1.7 for 128->128, and 1.6, 2.1, 2.7 in batches. Below 32 output channels the input's transformation is shared
-// by too few.
+// 1.35 for 64->64, 1.6 for 128->128, and more in batches; at 7x7 and one image 0.9 for up to 64->64, 0.9 to 1.2 for
+// more, and in batches 1.0 for 64->64, 1.4 for 128->128, 2.0 for 512->512. Below 32 output channels the input's
+// transformation is shared by too few.
 //
 // Padding of two (the input gradient of an unpadded convolution) leaves corners that sum a single input a channel,
 // whose error next to their small size is large: such shapes stay with direct.
@@ -292,7 +292,8 @@ bool winograd_pays(const Correlation& p) {
   const bool little_padding = first.row >= -1 && first.column >= -1 && p.out_h + first.row + 1 <= p.in_h &&
                               p.out_w + first.column + 1 <= p.in_w;
   return little_padding && p.c >= 16 && p.k >= 16 && 2 * outputs >= computed &&
-         p.c * p.k * outputs >= (p.k < 32 ? 800'000 : 200'000);
+         p.c * p.k * outputs >= (p.k < 32 ? 800'000 : 200'000) &&
+         (tiles.rows * tiles.columns >= 9 || p.c * p.k >= 128 * 128);
 }
 
 std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights) {

@@ -58,6 +58,9 @@ struct TapExtent {
 };
 TapExtent tap_extent(const Correlation& problem, std::int64_t Tap::* place);
 
+// One tap, which every output finds inside the image: what it reads needs no padding.
+bool one_tap_inside(const Correlation& problem);
+
 struct Conv2dShape;
 Correlation forward_correlation(const Conv2dShape& shape);
 
@@ -68,11 +71,14 @@ struct Weights {
   std::int64_t group_stride, k_stride, c_stride;
 };
 
+// A term is a channel and a tap.
+enum class TermOrder { channels_outermost, taps_outermost };
+
 // The weights of `count` output channels, the first one's from `from` on, as u[term][output channel], `width` values a
 // term.
 template <class T>
 void pack_terms(const Correlation& problem, const Weights<T>& weights, const T* from, std::int64_t count,
-                std::int64_t width, T* u);
+                std::int64_t width, TermOrder order, T* u);
 
 // How a call is computed and what it takes beside inputs and outputs.
 struct Explanation {
@@ -98,16 +104,22 @@ class PackedCorrelation {
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_direct(const Correlation& problem, const Weights<T>& weights);
 
-// What serves direct's place where x and y lie channels last; not with taps so far apart that a few outputs read much.
+// The same with channels in lanes, which serves either layout.
 template <class T>
-bool channels_last_serves(const Correlation& problem);
+bool channels_in_lanes_pays(const Correlation& problem);  // whether it beats direct
 template <class T>
-std::unique_ptr<PackedCorrelation<T>> pack_channels_last(const Correlation& problem, const Weights<T>& weights);
+std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const Correlation& problem, const Weights<T>& weights);
 
 template <class T>
 bool gemm_pays(const Correlation& problem);  // whether it beats direct, from one image's geometry
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_gemm(const Correlation& problem, const Weights<T>& weights);
+// The same for a single tap on larger maps
+bool pointwise_serves(const Correlation& problem);
+template <class T>
+bool pointwise_pays(const Correlation& problem);  // where it serves: whether it beats direct
+template <class T>
+std::unique_ptr<PackedCorrelation<T>> pack_pointwise(const Correlation& problem, const Weights<T>& weights);
 
 // Winograd's F(4x4, 3x3): float32, nine unit-spaced taps, unit step.
 bool winograd_serves(const Correlation& problem);
