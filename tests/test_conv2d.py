@@ -140,9 +140,9 @@ def test_every_tile_tail(dtype: np.dtype, kernel: int, varied: str) -> None:
         ConvCase((1, 3, 70, 71), (130, 3, 5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1), 1),  # many pixels
         ConvCase((1, 300, 1, 1), (600, 300, 1, 1), (1, 1), NO_PADDING, (1, 1), 1),  # a single pixel
         ConvCase((1, 520, 20, 21), (45, 520, 1, 1), (1, 1), NO_PADDING, (1, 1), 1),  # pointwise in two steps
-        ConvCase((2, 26, 43, 41), (90, 13, 1, 1), (2, 2), NO_PADDING, (1, 1), 2),  # pointwise, strided, in groups
+        ConvCase((2, 26, 43, 41), (90, 13, 1, 1), (2, 2), NO_PADDING, (1, 1), 2),  # strided, in groups
         ConvCase((1, 18, 27, 39), (53, 18, 3, 2), (1, 2), ((1, 1), (0, 1)), (2, 1), 1),  # channels in lanes
-        ConvCase((3, 66, 9, 300), (60, 33, 1, 5), (1, 3), ((0, 0), (2, 3)), (1, 1), 2),  # and blocks of columns
+        ConvCase((3, 66, 9, 300), (60, 33, 1, 5), (1, 3), ((0, 0), (2, 3)), (1, 1), 2),  # blocks of columns
         ConvCase((33, 2, 3, 3), (4, 2, 3, 3), (1, 1), NO_PADDING, (1, 1), 1),  # many images, one pixel each
         ConvCase((2, 64, 9, 9), (128, 1, 3, 3), (2, 2), ((0, 1), (1, 0)), (1, 1), 64),  # depthwise
         ConvCase((1, 1, 1, 200), (3, 1, 1, 65), (1, 3), ((0, 0), (40, 40)), (1, 2), 1),  # a 1-D signal
