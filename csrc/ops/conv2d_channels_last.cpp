@@ -196,21 +196,30 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     const std::int64_t columns = (w - 1) * p_.step_w + columns_.count;
     const std::int64_t begin = std::clamp<std::int64_t>(-column, 0, columns),
                        end = std::clamp<std::int64_t>(p_.in_w - column, begin, columns);
-    const bool whole = p_.x_column == p_.c;
-    for (std::int64_t i = 0; i < (h - 1) * p_.step_h + rows_.count; ++i, strip += strip_row()) {
-      if (row + i < 0 || row + i >= p_.in_h || begin == end) {
-        std::fill_n(strip, columns * p_.c, T(0));
-        continue;
-      }
-      const T* const from = x + (row + i) * p_.x_row + (column + begin) * p_.x_column;
-      std::fill_n(strip, begin * p_.c, T(0));
-      if (!p_.channels_last)
-        kernels<T>().transpose(from, p_.x_plane, p_.c, end - begin, strip + begin * p_.c, p_.c);
-      else
-        kernels<T>().copy_rows(from, p_.x_column, whole ? 1 : end - begin, whole ? (end - begin) * p_.c : p_.c,
-                               strip + begin * p_.c, p_.c);
-      std::fill(strip + end * p_.c, strip + columns * p_.c, T(0));
+    const std::int64_t rows = (h - 1) * p_.step_h + rows_.count;
+    const std::int64_t top = begin == end ? rows : std::clamp<std::int64_t>(-row, 0, rows),
+                       bottom = std::clamp<std::int64_t>(p_.in_h - row, top, rows);
+    const std::int64_t left = begin * p_.c, right = (columns - end) * p_.c, columns_size = columns * p_.c;
+    x += (row + top) * p_.x_row + (column + begin) * p_.x_column;
+    for (std::int64_t i = 0; i < rows; ++i) {
+      T* const to = strip + i * strip_row();
+      const bool real = i >= top && i < bottom;
+      std::fill_n(to, real ? left : columns_size, T(0));
+      if (real) std::fill_n(to + columns_size - right, right, T(0));
     }
+    strip += top * strip_row() + left;
+    if (p_.channels_last) {
+      const bool whole = p_.x_column == p_.c;
+      for (std::int64_t i = top; i < bottom; ++i, x += p_.x_row, strip += strip_row())
+        kernels<T>().copy_rows(x, p_.x_column, whole ? 1 : end - begin, whole ? (end - begin) * p_.c : p_.c, strip,
+                               p_.c);
+      return;
+    }
+    // A few channels' planes at a time, each read on from row to row
+    for (std::int64_t c = 0; c < p_.c; c += lanes_)
+      for (std::int64_t i = top; i < bottom; ++i)
+        kernels<T>().transpose(x + c * p_.x_plane + (i - top) * p_.x_row, p_.x_plane, std::min(lanes_, p_.c - c),
+                               end - begin, strip + (i - top) * strip_row() + c, p_.c);
   }
 
   void multiply_chunk(const T* x, std::int64_t group, std::int64_t h, std::int64_t w, std::int64_t chunk, const T* bias,
