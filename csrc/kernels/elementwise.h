@@ -29,7 +29,15 @@ inline void gather_row(const T* x, std::int64_t columns, std::int64_t step, T* y
       }
     });
   } else {
-    for (std::int64_t i = 0; i < columns; ++i) y[i] = x[i * step];
+    std::int64_t i = 0;
+    if (step == 4) {
+      constexpr int L = kLanes<T>;
+      for (; i + L < columns; i += L) {
+        const T* from = x + 4 * i;
+        store(y + i, evens<T>(evens<T>(load(from), load(from + L)), evens<T>(load(from + 2 * L), load(from + 3 * L))));
+      }
+    }
+    for (; i < columns; ++i) y[i] = x[i * step];
   }
 }
 
