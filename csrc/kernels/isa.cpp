@@ -55,9 +55,6 @@ Kernels<T> make() {
   table.pool_last[int(LastKind::greatest)] = pool_last<T, LastGreatest>;
   table.pool_last[int(LastKind::place)] = pool_last<T, LastPlace>;
   table.pool_last[int(LastKind::average)] = pool_last<T, LastAverage>;
-  table.pool_few[int(RowReduction::sum)] = pool_few<T, Sum>;
-  table.pool_few[int(RowReduction::greatest)] = pool_few<T, Greater>;
-  table.divide = divide<T>;
   table.unpool_last = unpool_last<T>;
   table.scatter_last = scatter_last<T>;
   table.spread_last = spread_last<T>;

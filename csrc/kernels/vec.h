@@ -173,6 +173,17 @@ inline Vec<T> odds(Vec<T> a, Vec<T> b) {
   return every_second<1>(a, b, Lanes<T>{});
 }
 
+#if defined(__AVX512F__)
+// Of the lanes of a then b, those that are numbered.
+template <class T>
+inline Vec<T> picked(Vec<T> a, Vec<T> b, IntVec<T> number) {
+  if constexpr (sizeof(T) == 4)
+    return _mm512_permutex2var_ps(a, reinterpret_cast<__m512i>(number), b);
+  else
+    return _mm512_permutex2var_pd(a, reinterpret_cast<__m512i>(number), b);
+}
+#endif
+
 // The lanes of a vector of half the width, then those of another.
 template <class T, class Half, int... Lane>
 inline Vec<T> joined(Half low, Half high, LaneList<Lane...>) {
