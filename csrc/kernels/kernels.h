@@ -261,15 +261,28 @@ struct DepthwiseGradient {
   T* sum;
 };
 
-// Rows of outputs with channels in lanes: y[i·y_row + j·y_column + c] = bias[c] + sum over taps t of
-// weight[t·weight_tap + c] · x[c / lanes · x_vector + i·x_row + j·x_column + tap_offset[t] + c % lanes] for i < rows, j
-// < columns, c < channels. x and weight hold whole vectors of channels.
+// Outputs side by side in one row, channels in lanes: y[j·y_column + c] = bias[c] + sum over taps t of
+// weight[t·weight_tap
+// + c] · tap[t][j·step + c] for j < columns, c < channels. Taps and weight hold at least a vector.
 template <class T>
 struct DepthwiseLast {
-  const T* x;
-  std::int64_t x_vector, x_row, x_column;
-  std::int64_t taps;
-  const std::int64_t* tap_offset;
+  const T* const* tap;
+  std::int64_t step, taps;
+  const T* weight;
+  std::int64_t weight_tap;
+  const T* bias;  // or null
+  bool relu;
+  std::int64_t columns, channels;
+  T* y;
+  std::int64_t y_column;
+};
+
+// Rows of outputs of a square grid of unit-spaced taps with unit steps: tap (r, q) of output (i, j) reads column
+// first_column + j + q of row[i + r], zero outside the image's `in_w` columns. Terms are added column by column.
+template <class T>
+struct DepthwiseLastGrid {
+  const T* const* row;
+  std::int64_t x_column, in_w, first_column;
   const T* weight;
   std::int64_t weight_tap;
   const T* bias;  // or null
@@ -279,17 +292,14 @@ struct DepthwiseLast {
   std::int64_t y_row, y_column;
 };
 
-// Its adjoint for the weights: sum[t·sum_tap + c] += sum over i, j of dy[i·dy_row + j·dy_column + c] · what tap t of
-// output (i, j) reads.
+// Its adjoint for the weights: sum[t·sum_tap + c] += sum over j of dy[j·dy_column + c] · tap[t][j·step + c].
 template <class T>
 struct DepthwiseLastGradient {
-  const T* x;
-  std::int64_t x_vector, x_row, x_column;
-  std::int64_t taps;
-  const std::int64_t* tap_offset;
+  const T* const* tap;
+  std::int64_t step, taps;
   const T* dy;
-  std::int64_t dy_row, dy_column;
-  std::int64_t rows, columns, channels;
+  std::int64_t dy_column;
+  std::int64_t columns, channels;
   T* sum;
   std::int64_t sum_tap;
 };
@@ -444,6 +454,7 @@ struct Kernels {
   void (*depthwise_image[int(DepthwiseTaps::count)])(const DepthwiseImage<T>&);  // null but for 3x3
   void (*depthwise_gradient[int(DepthwiseTaps::count)])(const DepthwiseGradient<T>&);
   void (*depthwise_last)(const DepthwiseLast<T>&);
+  void (*depthwise_last_grid[int(DepthwiseTaps::count)])(const DepthwiseLastGrid<T>&);  // null but for unit steps
   void (*depthwise_last_gradient)(const DepthwiseLastGradient<T>&);
   // False where a window's maximum is NaN or -inf, whose index is not to be relied on.
   bool (*max_pool)(const Pool<T>&);
