@@ -51,8 +51,8 @@ std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked
     case Algorithm::gemm:
       return pack_gemm(p, weights);
     default:
-      return p.k >= kernels<T>().lanes / 2 && channels_last_serves<T>(p) ? pack_channels_last(p, weights)
-                                                                         : pack_direct(p, weights);
+      return p.k > kernels<T>().lanes / 2 && channels_last_serves<T>(p) ? pack_channels_last(p, weights)
+                                                                        : pack_direct(p, weights);
   }
 }
 

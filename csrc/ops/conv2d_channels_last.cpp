@@ -250,6 +250,11 @@ class ChannelsLast final : public PackedCorrelation<T> {
     sums += width;
     for (std::int64_t row = 0, at = 0; row < h; ++row) {
       T* to = y + row * p_.y_row + k;
+      if (!whole) {  // one chunk: positions as they follow one another
+        kernels<T>().copy_rows(rest_sums + at * rest_width, rest_width, w, rest, to, p_.y_column);
+        at += w;
+        continue;
+      }
       for (std::int64_t column = 0; column < w; ++column, ++at, to += p_.y_column) {
         if (whole) kernels<T>().copy_rows(sums + at * width, h * w * width, whole, width, to, width);
         if (rest) kernels<T>().copy_rows(rest_sums + at * rest_width, 0, 1, rest, to + whole * width, 0);
