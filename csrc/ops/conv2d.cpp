@@ -8,6 +8,7 @@
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
+#include "division.h"
 #include "message.h"
 
 namespace convnet {
@@ -34,6 +35,15 @@ Algorithm choose(const Correlation& p) {
   return Algorithm::direct;
 }
 
+// Output channels that fill three quarters of their vectors: else it is faster (measured) to hold positions in lanes
+// and to turn the outputs. A lone tap is read where it lies, which the turning of x would undo.
+template <class T>
+bool channels_last_pays(const Correlation& p) {
+  const std::int64_t lanes = kernels<T>().lanes;
+  const bool filled = p.taps.size() == 1 ? 2 * p.k > lanes : 4 * p.k > 3 * ceil_div(p.k, lanes) * lanes;
+  return filled && channels_last_serves<T>(p);
+}
+
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked, const Weights<T>& weights) {
   switch (asked == Algorithm::automatic ? choose<T>(p) : asked) {
@@ -51,8 +61,7 @@ std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked
     case Algorithm::gemm:
       return pack_gemm(p, weights);
     default:
-      return p.k > kernels<T>().lanes / 2 && channels_last_serves<T>(p) ? pack_channels_last(p, weights)
-                                                                        : pack_direct(p, weights);
+      return channels_last_pays<T>(p) ? pack_channels_last(p, weights) : pack_direct(p, weights);
   }
 }
 
