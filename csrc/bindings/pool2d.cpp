@@ -14,6 +14,9 @@ Shape4 sizes(const py::array& a, const char* name, const char* op, bool channels
   return channels_last ? Shape4{s[0], s[3], s[1], s[2]} : s;
 }
 
+// A lone channel lies the same in both layouts.
+bool in_lanes(const Pool2dShape& s, bool channels_last) { return channels_last && s.c > 1; }
+
 // The array of `shape` that run(data) fills.
 template <class T, class Run>
 py::array_t<T> filled(const Shape4& shape, Run&& run) {
@@ -54,7 +57,7 @@ py::object max_pool(const py::array& x, Pair kernel, Pair stride, Padding paddin
     using T = decltype(t);
     const char* op = "max_pool2d";
     const Pool2dShape shape(sizes(x, "x", op, channels_last), kernel, stride, padding, dilation, ceil_mode, op);
-    const auto run = channels_last ? max_pool2d_last<T> : max_pool2d<T>;
+    const auto run = in_lanes(shape, channels_last) ? max_pool2d_last<T> : max_pool2d<T>;
     return maxima<T>(x, in_layout(shape.y(), channels_last), with_indices,
                      [&](const T* from, T* y, std::int64_t* places) { run(shape, from, y, places); });
   });
@@ -67,7 +70,7 @@ py::array max_pool_backward(const py::array& dy, const py::array& indices, const
     using T = decltype(t);
     const char* op = "max_pool2d_backward";
     const Pool2dShape shape(shape4(x_shape, "input_shape", op), kernel, stride, padding, dilation, ceil_mode, op);
-    const auto run = channels_last ? max_pool2d_backward_last<T> : max_pool2d_backward<T>;
+    const auto run = in_lanes(shape, channels_last) ? max_pool2d_backward_last<T> : max_pool2d_backward<T>;
     return maxima_backward<T>(dy, indices, in_layout(shape.y(), channels_last), in_layout(shape.x(), channels_last), op,
                               [&](const T* from, const std::int64_t* places, T* dx) { run(shape, from, places, dx); });
   });
@@ -80,7 +83,7 @@ py::array avg_pool(const py::array& x, Pair kernel, Pair stride, Padding padding
     const char* op = "avg_pool2d";
     const Pool2dShape shape(sizes(x, "x", op, channels_last), kernel, stride, padding, dilation, ceil_mode, op);
     const auto xs = dense_input<T>(x, "x");
-    const auto run = channels_last ? avg_pool2d_last<T> : avg_pool2d<T>;
+    const auto run = in_lanes(shape, channels_last) ? avg_pool2d_last<T> : avg_pool2d<T>;
     return filled<T>(in_layout(shape.y(), channels_last), [&](T* y) { run(shape, count_include_pad, xs.data(), y); });
   });
 }
@@ -94,7 +97,7 @@ py::array avg_pool_backward(const py::array& dy, const std::vector<std::int64_t>
     const Pool2dShape shape(shape4(x_shape, "input_shape", op), kernel, stride, padding, dilation, ceil_mode, op);
     require_shape(dy, as_vector(in_layout(shape.y(), channels_last)), "dy", op);
     const auto dys = dense_input<T>(dy, "dy");
-    const auto run = channels_last ? avg_pool2d_backward_last<T> : avg_pool2d_backward<T>;
+    const auto run = in_lanes(shape, channels_last) ? avg_pool2d_backward_last<T> : avg_pool2d_backward<T>;
     return filled<T>(in_layout(shape.x(), channels_last),
                      [&](T* dx) { run(shape, count_include_pad, dys.data(), dx); });
   });

@@ -49,19 +49,21 @@ void add_rows_products(Kernels<T>& table) {
 
 // P outputs of one vector of channels: each weight is loaded once for all of them.
 template <class T, int P>
-inline void depthwise_last_outputs(const DepthwiseLast<T>& d, const T* x, std::int64_t c, std::int64_t n, T* y) {
+__attribute__((noinline)) void depthwise_last_outputs(const DepthwiseLast<T>& d, std::int64_t j, std::int64_t c,
+                                                      std::int64_t n) {
   Vec<T> sum[P] = {};
   const T* weight = d.weight + c;
-  const std::int64_t x_column = d.x_column;
+  const std::int64_t step = d.step, at = j * step + c;
   for (std::int64_t t = 0; t < d.taps; ++t, weight += d.weight_tap) {
     const T* from[3];  // each serves three outputs: what an address can add
 #pragma GCC unroll 3
-    for (int a = 0; a < 3; ++a) from[a] = x + d.tap_offset[t] + 3 * a * x_column;
+    for (int a = 0; a < 3; ++a) from[a] = d.tap[t] + at + 3 * a * step;
     const Vec<T> w = load(weight);
 #pragma GCC unroll 8
-    for (int i = 0; i < P; ++i) sum[i] += w * load(from[i / 3] + i % 3 * x_column);
+    for (int i = 0; i < P; ++i) sum[i] += w * load(from[i / 3] + i % 3 * step);
   }
   const Vec<T> bias = d.bias ? load_upto(d.bias + c, n) : Vec<T>{};
+  T* const y = d.y + j * d.y_column + c;
 #pragma GCC unroll 8
   for (int i = 0; i < P; ++i) {
     const Vec<T> value = sum[i] + bias;
@@ -70,18 +72,91 @@ inline void depthwise_last_outputs(const DepthwiseLast<T>& d, const T* x, std::i
 }
 
 template <class T>
-void depthwise_last(const DepthwiseLast<T>& d) {
-  for (std::int64_t i = 0; i < d.rows; ++i)
-    for_vectors<T>(d.channels, [&](std::int64_t c, std::int64_t n) {
-      const T* x = d.x + c / kLanes<T> * d.x_vector + i * d.x_row;
-      T* y = d.y + i * d.y_row + c;
-      std::int64_t j = 0;
-      for (; j + 8 <= d.columns; j += 8, x += 8 * d.x_column, y += 8 * d.y_column)
-        depthwise_last_outputs<T, 8>(d, x, c, n, y);
-      for (; j + 3 <= d.columns; j += 3, x += 3 * d.x_column, y += 3 * d.y_column)
-        depthwise_last_outputs<T, 3>(d, x, c, n, y);
-      for (; j < d.columns; ++j, x += d.x_column, y += d.y_column) depthwise_last_outputs<T, 1>(d, x, c, n, y);
-    });
+void depthwise_last(const DepthwiseLast<T>& given) {
+  constexpr std::int64_t L = kLanes<T>;
+  const DepthwiseLast<T> d = given;  // its own copy: no store can change it
+  const std::int64_t n = d.channels < L ? d.channels : L;
+  // The last vector overlaps the one before it rather than hold fewer channels.
+  const auto vectors = [&](auto&& outputs) {
+    for (std::int64_t c = 0; c + L < d.channels; c += L) outputs(c);
+    outputs(d.channels - n);
+  };
+  std::int64_t j = 0;
+  for (; j + 8 <= d.columns; j += 8) vectors([&](std::int64_t c) { depthwise_last_outputs<T, 8>(d, j, c, n); });
+  for (; j + 3 <= d.columns; j += 3) vectors([&](std::int64_t c) { depthwise_last_outputs<T, 3>(d, j, c, n); });
+  for (; j < d.columns; ++j) vectors([&](std::int64_t c) { depthwise_last_outputs<T, 1>(d, j, c, n); });
+}
+
+// R rows of outputs of one vector of channels, column by column of the input: each load serves all the outputs it
+// meets, whose sums are in registers.
+template <class T, int K, int R>
+__attribute__((noinline)) void depthwise_last_grid_rows(const DepthwiseLastGrid<T>& d, std::int64_t i, std::int64_t j,
+                                                        std::int64_t end, std::int64_t c, std::int64_t n) {
+  constexpr int rows = R + K - 1;
+  const T* row[rows];
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) row[r] = d.row[i + r] + c;
+  Vec<T> weight[K * K];
+#pragma GCC unroll 25
+  for (int t = 0; t < K * K; ++t) weight[t] = load(d.weight + t * d.weight_tap + c);
+  const Vec<T> bias = d.bias ? load_upto(d.bias + c, n) : Vec<T>{};
+  Vec<T> sum[K][R] = {};  // of the outputs K - 1, ..., 0 columns back
+  T* y = d.y + i * d.y_row + (j - (K - 1)) * d.y_column + c;
+  for (std::int64_t q = j; q < end + K - 1; ++q, y += d.y_column) {
+    const std::int64_t at = d.first_column + q;
+    const bool inside = 0 <= at && at < d.in_w;
+    Vec<T> values[rows] = {};
+    if (inside)
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; ++r) values[r] = load(row[r] + at * d.x_column);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+      const Vec<T> value = in_register<T>(values[r]);
+#pragma GCC unroll 8
+      for (int o = 0; o < R; ++o)
+        if (0 <= r - o && r - o < K)
+#pragma GCC unroll 8
+          for (int k = 0; k < K; ++k) sum[k][o] += weight[(r - o) * K + K - 1 - k] * value;
+    }
+    if (q >= j + K - 1)
+#pragma GCC unroll 8
+      for (int o = 0; o < R; ++o) {
+        const Vec<T> value = sum[0][o] + bias;
+        store_upto(y + o * d.y_row, d.relu ? positive_part<T>(value) : value, n);
+      }
+#pragma GCC unroll 8
+    for (int o = 0; o < R; ++o) {
+#pragma GCC unroll 8
+      for (int k = 0; k + 1 < K; ++k) sum[k][o] = sum[k + 1][o];
+      sum[K - 1][o] = Vec<T>{};
+    }
+  }
+}
+
+template <class T, int K, int R>
+void depthwise_last_grid(const DepthwiseLastGrid<T>& given) {
+  constexpr std::int64_t L = kLanes<T>, most_columns = 32;  // for all channels: pages in their order
+  const DepthwiseLastGrid<T> d = given;                     // its own copy: no store can change it
+  const std::int64_t n = d.channels < L ? d.channels : L;
+  // The last rows and channels overlap those before rather than be fewer.
+  const auto rows = [&](auto&& some) {
+    for (std::int64_t j = 0; j < d.columns; j += most_columns) {
+      const std::int64_t end = j + most_columns < d.columns ? j + most_columns : d.columns;
+      for (std::int64_t c = 0; c + L < d.channels; c += L) some(j, end, c);
+      some(j, end, d.channels - n);
+    }
+  };
+  for (std::int64_t i = 0; i < d.rows; i += R) {
+    if (d.rows < R)
+      for (; i < d.rows; ++i)
+        rows([&](std::int64_t j, std::int64_t end, std::int64_t c) {
+          depthwise_last_grid_rows<T, K, 1>(d, i, j, end, c, n);
+        });
+    else
+      rows([&](std::int64_t j, std::int64_t end, std::int64_t c) {
+        depthwise_last_grid_rows<T, K, R>(d, i + R <= d.rows ? i : d.rows - R, j, end, c, n);
+      });
+  }
 }
 
 // The sums of so many taps stay in registers while the outputs go by.
@@ -93,15 +168,13 @@ inline void depthwise_last_gradient_of(const DepthwiseLastGradient<T>& g, std::i
 #pragma GCC unroll 9
   for (int t = 0; t < TAPS; ++t) {
     sum[t] = load(g.sum + (first + t) * g.sum_tap + c);
-    x[t] = g.x + g.tap_offset[first + t] + c / kLanes<T> * g.x_vector;
+    x[t] = g.tap[first + t] + c;
   }
-  for (std::int64_t i = 0; i < g.rows; ++i)
-    for (std::int64_t j = 0; j < g.columns; ++j) {
-      const Vec<T> dy = load_upto(g.dy + i * g.dy_row + j * g.dy_column + c, n);
-      const std::int64_t at = i * g.x_row + j * g.x_column;
+  for (std::int64_t j = 0; j < g.columns; ++j) {
+    const Vec<T> dy = load_upto(g.dy + j * g.dy_column + c, n);
 #pragma GCC unroll 9
-      for (int t = 0; t < TAPS; ++t) sum[t] += dy * load(x[t] + at);
-    }
+    for (int t = 0; t < TAPS; ++t) sum[t] += dy * load_upto(x[t] + j * g.step, n);
+  }
 #pragma GCC unroll 9
   for (int t = 0; t < TAPS; ++t) store(g.sum + (first + t) * g.sum_tap + c, sum[t]);
 }
@@ -110,11 +183,7 @@ template <class T>
 void depthwise_last_gradient(const DepthwiseLastGradient<T>& g) {
   for_vectors<T>(g.channels, [&](std::int64_t c, std::int64_t n) {
     std::int64_t t = 0;
-    if (g.taps % 8 == 1 && g.taps > 1) {  // the square of an odd number
-      depthwise_last_gradient_of<T, 9>(g, t, c, n);
-      t = 9;
-    }
-    for (; t + 8 <= g.taps; t += 8) depthwise_last_gradient_of<T, 8>(g, t, c, n);
+    for (; t + 9 <= g.taps; t += 9) depthwise_last_gradient_of<T, 9>(g, t, c, n);
     for (; t + 4 <= g.taps; t += 4) depthwise_last_gradient_of<T, 4>(g, t, c, n);
     for (; t < g.taps; ++t) depthwise_last_gradient_of<T, 1>(g, t, c, n);
   });

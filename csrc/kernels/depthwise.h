@@ -71,14 +71,20 @@ struct GridTaps {
   }
 };
 
+// Calls four(row) for rows four at a time, the last of which overlap those before, or one(row) for fewer.
+template <class Four, class One>
+inline void for_rows_by_four(std::int64_t rows, Four&& four, One&& one) {
+  if (rows < 4)
+    for (std::int64_t row = 0; row < rows; ++row) one(row);
+  else
+    for (std::int64_t row = 0; row < rows; row += 4) four(row + 4 <= rows ? row : rows - 4);
+}
+
 template <class T, class Taps>
 void depthwise(const Depthwise<T>& d) {
-  const T* x = d.x;
-  T* y = d.y;
-  std::int64_t rows = d.rows;
-  for (; rows >= 4; rows -= 4, x += 4 * d.x_row, y += 4 * d.y_row) Taps::template rows<4>(d, x, y);
-  for (; rows >= 2; rows -= 2, x += 2 * d.x_row, y += 2 * d.y_row) Taps::template rows<2>(d, x, y);
-  if (rows == 1) Taps::template rows<1>(d, x, y);
+  for_rows_by_four(
+      d.rows, [&](std::int64_t row) { Taps::template rows<4>(d, d.x + row * d.x_row, d.y + row * d.y_row); },
+      [&](std::int64_t row) { Taps::template rows<1>(d, d.x + row * d.x_row, d.y + row * d.y_row); });
 }
 
 // Of a row of so many values, those from column `at` on, zero outside the row.
@@ -153,10 +159,9 @@ inline void depthwise_image_rows(const DepthwiseImage<T>& d, std::int64_t first)
 
 template <class T, int K, int STEP>
 void depthwise_image(const DepthwiseImage<T>& d) {
-  std::int64_t row = 0;
-  for (; row + 4 <= d.rows; row += 4) depthwise_image_rows<T, K, STEP, 4>(d, row);
-  for (; row + 2 <= d.rows; row += 2) depthwise_image_rows<T, K, STEP, 2>(d, row);
-  if (row < d.rows) depthwise_image_rows<T, K, STEP, 1>(d, row);
+  for_rows_by_four(
+      d.rows, [&](std::int64_t row) { depthwise_image_rows<T, K, STEP, 4>(d, row); },
+      [&](std::int64_t row) { depthwise_image_rows<T, K, STEP, 1>(d, row); });
 }
 
 // The gradients of some taps from rows of dy: sums of so many taps stay in registers while the outputs go by. Lanes

@@ -57,11 +57,74 @@ void pad_rows(const PaddedRows<T>& p) {
   }
 }
 
+// Columns First, First + 1, ... of those in P vectors, P values of each; what is too much is written again with the
+// next.
+template <class T, int P, int First = 0>
+inline void store_interleaved(const Vec<T>* v, std::int64_t rows, T* y) {
+  if constexpr (First < kLanes<T>) {
+#pragma GCC unroll 8
+    for (int i = 0; i < P; ++i)
+      if (First + i + 1 < kLanes<T>)
+        *reinterpret_cast<Few<T, P>*>(y + (First + i) * rows) =
+            few_lanes<Few<T, P>, First>(v[i], typename LanesUpTo<P>::type{});
+    store_interleaved<T, P, First + P>(v, rows, y);
+  }
+}
+
+// y[j·rows + i] = x[i·x_stride + j] for P / 2 <= rows <= P and at least a vector of columns, the last of which overlap.
+template <class T, int P>
+__attribute__((noinline)) void interleave(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns,
+                                          T* y) {
+  constexpr int L = kLanes<T>;
+  for (std::int64_t at = 0; at < columns; at += L) {
+    const std::int64_t j = at + L <= columns ? at : columns - L;
+    Vec<T> v[P];
+#pragma GCC unroll 8
+    for (int i = 0; i < P; ++i) v[i] = i < rows ? load(x + i * x_stride + j) : Vec<T>{};
+    transpose_square<T, P>(v);
+    store_interleaved<T, P>(v, rows, y + j * rows);
+    T last[L];
+    store(last, v[P - 1]);
+    for (std::int64_t i = 0; i < rows; ++i) y[(j + L - 1) * rows + i] = last[L - P + i];
+  }
+}
+
+// y[j·y_stride + i] = x[i·x_stride + j] for P / 2 <= columns <= P and more than a vector of rows, the last of which
+// overlap. P values are read of each row: with what follows it, of the last ones with what goes before.
+template <class T, int P>
+__attribute__((noinline)) void deinterleave(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns,
+                                            T* y, std::int64_t y_stride) {
+  constexpr int L = kLanes<T>;
+  for (std::int64_t at = 0; at < rows; at += L) {
+    const bool last = at + L >= rows;
+    const std::int64_t i = last ? rows - L : at, before = last ? P - columns : 0;
+    Vec<T> v[P];
+#pragma GCC unroll 8
+    for (int j = 0; j < P; ++j) v[j] = load_fews<T, P, L>(x + (i + j) * x_stride - before, P * x_stride);
+    transpose_square<T, P>(v);
+#pragma GCC unroll 8
+    for (int j = 0; j < P; ++j)
+      if (before <= j && j < before + columns) store(y + (j - before) * y_stride + i, v[j]);
+  }
+}
+
 // y[j][i] = x[i·x_stride + j]: squares of lanes x lanes through registers, those at the edges partly filled.
 template <class T>
 void transpose(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
                std::int64_t y_stride) {
   constexpr int L = kLanes<T>;
+  if constexpr (L >= 4) {
+    if (1 < rows && rows <= 4 && rows == y_stride && columns >= L)
+      return interleave<T, 4>(x, x_stride, rows, columns, y);
+    if (1 < columns && columns <= 4 && columns <= x_stride && rows > L)
+      return deinterleave<T, 4>(x, x_stride, rows, columns, y, y_stride);
+  }
+  if constexpr (L >= 8) {
+    if (4 < rows && rows <= 8 && rows == y_stride && columns >= L)
+      return interleave<T, 8>(x, x_stride, rows, columns, y);
+    if (4 < columns && columns <= 8 && columns <= x_stride && rows > L)
+      return deinterleave<T, 8>(x, x_stride, rows, columns, y, y_stride);
+  }
   for (std::int64_t i0 = 0; i0 < rows; i0 += L)
     for (std::int64_t j0 = 0; j0 < columns; j0 += L) {
       const std::int64_t height = rows - i0 < L ? rows - i0 : L, width = columns - j0 < L ? columns - j0 : L;

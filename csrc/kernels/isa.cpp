@@ -33,6 +33,8 @@ Kernels<T> make() {
   add_rows_products<T, 1, 1>(table);
   add_rows_products<T, 1, 2>(table);
   table.depthwise_last = depthwise_last<T>;
+  table.depthwise_last_grid[int(DepthwiseTaps::grid3x3)] = depthwise_last_grid < T, 3, kRegisters >= 32 ? 4 : 2 > ;
+  table.depthwise_last_grid[int(DepthwiseTaps::grid5x5)] = depthwise_last_grid<T, 5, 2>;
   table.depthwise_last_gradient = depthwise_last_gradient<T>;
   table.pack_panels = pack_panels<T>;
   table.place = place<T>;
@@ -55,9 +57,6 @@ Kernels<T> make() {
   table.pool_last[int(LastKind::greatest)] = pool_last<T, LastGreatest>;
   table.pool_last[int(LastKind::place)] = pool_last<T, LastPlace>;
   table.pool_last[int(LastKind::average)] = pool_last<T, LastAverage>;
-  table.pool_few[int(RowReduction::sum)] = pool_few<T, Sum>;
-  table.pool_few[int(RowReduction::greatest)] = pool_few<T, Greater>;
-  table.divide = divide<T>;
   table.unpool_last = unpool_last<T>;
   table.scatter_last = scatter_last<T>;
   table.spread_last = spread_last<T>;

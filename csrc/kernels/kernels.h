@@ -199,9 +199,9 @@ struct PaddedRows {
 };
 
 // Rows of a strip from those of a plane: row i is the reduction of count[i] rows of x, the first of them first[i], with
-// distance reduced_row; without `first` it is row i of x. Of `columns` columns, those with unit step go to phase[0] and
-// of step 2 the even ones to phase[0], the odd ones to phase[1], either of which may be null; of longer steps every
-// step-th to phase[0], `columns` of them.
+// distance reduced_row; without `first` it is row i of x. Of `columns` columns, of `pixel` elements each, those with
+// unit step go to phase[0] and of step 2 the even ones to phase[0], the odd ones to phase[1], either of which may be
+// null; of longer steps every step-th to phase[0], `columns` of them.
 template <class T>
 struct RowSplit {
   const T* x;
@@ -209,7 +209,7 @@ struct RowSplit {
   std::int64_t rows;
   const std::int64_t *first, *count;
   std::int64_t reduced_row;
-  std::int64_t columns, step;
+  std::int64_t columns, step, pixel;
   T* phase[2];
   std::int64_t y_row;
 };
@@ -264,15 +264,28 @@ struct DepthwiseGradient {
   T* sum;
 };
 
-// Rows of outputs with channels in lanes: y[i·y_row + j·y_column + c] = bias[c] + sum over taps t of
-// weight[t·weight_tap + c] · x[c / lanes · x_vector + i·x_row + j·x_column + tap_offset[t] + c % lanes] for i < rows, j
-// < columns, c < channels. x and weight hold whole vectors of channels.
+// Outputs side by side in one row, channels in lanes: y[j·y_column + c] = bias[c] + sum over taps t of
+// weight[t·weight_tap
+// + c] · tap[t][j·step + c] for j < columns, c < channels. Taps and weight hold at least a vector.
 template <class T>
 struct DepthwiseLast {
-  const T* x;
-  std::int64_t x_vector, x_row, x_column;
-  std::int64_t taps;
-  const std::int64_t* tap_offset;
+  const T* const* tap;
+  std::int64_t step, taps;
+  const T* weight;
+  std::int64_t weight_tap;
+  const T* bias;  // or null
+  bool relu;
+  std::int64_t columns, channels;
+  T* y;
+  std::int64_t y_column;
+};
+
+// Rows of outputs of a square grid of unit-spaced taps with unit steps: tap (r, q) of output (i, j) reads column
+// first_column + j + q of row[i + r], zero outside the image's `in_w` columns. Terms are added column by column.
+template <class T>
+struct DepthwiseLastGrid {
+  const T* const* row;
+  std::int64_t x_column, in_w, first_column;
   const T* weight;
   std::int64_t weight_tap;
   const T* bias;  // or null
@@ -282,17 +295,14 @@ struct DepthwiseLast {
   std::int64_t y_row, y_column;
 };
 
-// Its adjoint for the weights: sum[t·sum_tap + c] += sum over i, j of dy[i·dy_row + j·dy_column + c] · what tap t of
-// output (i, j) reads.
+// Its adjoint for the weights: sum[t·sum_tap + c] += sum over j of dy[j·dy_column + c] · tap[t][j·step + c].
 template <class T>
 struct DepthwiseLastGradient {
-  const T* x;
-  std::int64_t x_vector, x_row, x_column;
-  std::int64_t taps;
-  const std::int64_t* tap_offset;
+  const T* const* tap;
+  std::int64_t step, taps;
   const T* dy;
-  std::int64_t dy_row, dy_column;
-  std::int64_t rows, columns, channels;
+  std::int64_t dy_column;
+  std::int64_t columns, channels;
   T* sum;
   std::int64_t sum_tap;
 };
@@ -300,6 +310,20 @@ struct DepthwiseLastGradient {
 // Taps that share their loads between output rows: a grid of so many rows and columns, the outputs a step of so many
 // rows apart.
 enum class DepthwiseTaps { any, grid3x3, grid3x3_step2, grid5x5, grid5x5_step2, count };
+
+// Integers of a lane's size
+template <class T>
+struct LaneIntOf;
+template <>
+struct LaneIntOf<float> {
+  using type = std::int32_t;
+};
+template <>
+struct LaneIntOf<double> {
+  using type = std::int64_t;
+};
+template <class T>
+using LaneInt = typename LaneIntOf<T>::type;
 
 // Rows of pooled outputs of one plane: the window of output (i, j) is x[i·x_row + tap_offset[t] + j] for its taps t.
 // x is read to whole vectors of columns.
@@ -314,10 +338,11 @@ struct Pool {
   std::int64_t y_row;
   // Of averages: y[i][j] is the sum over row_count[i] · column_count[j].
   const T *row_count, *column_count;
-  // Of maxima: indices[i·y_row + j] = origin + i·row_place + j·column_place + tap_place[t] for the first tap t that is
-  // the maximum; may be null.
+  // Of maxima: indices[i·y_row + j] = origin + i·row_place + column_place[j] + tap_place[t] for the first tap t that is
+  // the maximum; may be null. column_place is read to whole vectors.
   std::int64_t* indices;
-  std::int64_t origin, row_place, column_place;
+  std::int64_t origin, row_place;
+  const LaneInt<T>* column_place;
   const std::int64_t* tap_place;
 };
 
@@ -377,19 +402,6 @@ struct PoolLast {
   std::int64_t origin, row_place, column_place;
 };
 
-// Rows of outputs whose windows are reduced to one row each already, with fewer channels than lanes: what `start` and
-// the taps of each window come to. x is read up to kFewBytes behind its last tap.
-constexpr int kFewBytes = 16;
-template <class T>
-struct PoolFew {
-  const T* x;
-  std::int64_t x_row, x_column;
-  const std::int64_t *first, *columns;
-  std::int64_t rows, outputs, channels;
-  T start;
-  T* y;
-};
-
 // The adjoint for maxima, of one row of outputs: dy is added where `indices` points, in the rows [begin, end) of the
 // windows.
 template <class T>
@@ -403,6 +415,16 @@ struct UnpoolLast {
   T* dx;
 };
 
+// The same for indices in [first, first + size), of which those in [begin, end) are wanted: dx[index][channel] += dy.
+template <class T>
+struct ScatterLast {
+  const T* dy;
+  const std::int64_t* indices;
+  std::int64_t outputs, channels;
+  std::int64_t first, size, begin, end;
+  T* dx;
+};
+
 // The adjoint for averages, of one row of outputs: spread[pixel][channel], of `size` elements, is the sum of the shares
 // of all windows that hold the pixel's column.
 template <class T>
@@ -413,7 +435,8 @@ struct SpreadLast {
   const std::int64_t *first, *columns;
   std::int64_t x_column;
   std::int64_t outputs, channels, size;
-  T* spread;
+  std::int64_t begin, end;  // windows that are whole, to be added together: their shares need room
+  T *shares, *spread;
 };
 
 enum class LastKind { greatest, place, average, count };
@@ -434,6 +457,7 @@ struct Kernels {
   void (*depthwise_image[int(DepthwiseTaps::count)])(const DepthwiseImage<T>&);  // null but for 3x3
   void (*depthwise_gradient[int(DepthwiseTaps::count)])(const DepthwiseGradient<T>&);
   void (*depthwise_last)(const DepthwiseLast<T>&);
+  void (*depthwise_last_grid[int(DepthwiseTaps::count)])(const DepthwiseLastGrid<T>&);  // null but for unit steps
   void (*depthwise_last_gradient)(const DepthwiseLastGradient<T>&);
   // False where a window's maximum is NaN or -inf, whose index is not to be relied on.
   bool (*max_pool)(const Pool<T>&);
@@ -445,15 +469,11 @@ struct Kernels {
   bool (*scatter)(const T* x, const std::int64_t* index, std::int64_t planes, std::int64_t count, std::int64_t size,
                   T* y);
   void (*pool_last[int(LastKind::count)])(const PoolLast<T>&);
-  void (*pool_few[int(RowReduction::count)])(const PoolFew<T>&);
-  void (*divide)(const T* x, const T* count, T factor, std::int64_t size, T* y);  // y = x / (count·factor)
   // False where an index is not in its window: dx is then worth nothing.
   bool (*unpool_last)(const UnpoolLast<T>&);
   void (*spread_last)(const SpreadLast<T>&);
-  // y, of size · channels elements, = 0, then y[index · channels + channel] += x for each of `outputs` times channels.
-  // False, and y left alone, where an index is not in [0, size).
-  bool (*scatter_last)(const T* x, const std::int64_t* index, std::int64_t outputs, std::int64_t channels,
-                       std::int64_t size, T* y);
+  // False, and dx left alone, where an index is not in [first, first + size).
+  bool (*scatter_last)(const ScatterLast<T>&);
   void (*split_rows[int(RowReduction::count)])(const RowSplit<T>&);
   // y[j][i] = x[i][j] for i < rows, j < columns
   void (*transpose)(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,

@@ -50,17 +50,17 @@ inline IntVec<T> max_pool_rows(const Pool<T>& p, const T* x, std::int64_t row) {
     IntVec<T> place[R] = {};
     for (std::int64_t t = p.taps - 1; t >= 0; --t) {
       const T* from = x + i + tap_offset[t];
-      const IntVec<T> here = IntVec<T>{} + static_cast<decltype(+place[0][0])>(p.tap_place[t]);
+      const IntVec<T> here = IntVec<T>{} + static_cast<LaneInt<T>>(p.tap_place[t]);
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r, from += p.x_row) place[r] = load(from) == best[r] ? here : place[r];
     }
-    const IntVec<T> lanes = lane_numbers<T>() * static_cast<decltype(+place[0][0])>(p.column_place);
-    const IntVec<T> real = lane_numbers<T>() < static_cast<decltype(+place[0][0])>(n);
+    IntVec<T> columns;
+    __builtin_memcpy(&columns, p.column_place + i, sizeof columns);
+    const IntVec<T> real = lane_numbers<T>() < static_cast<LaneInt<T>>(n);
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
       ordinary &= (best[r] > lowest) | ~real;
-      store_wide<T>(p.indices + (row + r) * p.y_row + i, place[r] + lanes,
-                    p.origin + (row + r) * p.row_place + i * p.column_place, n);
+      store_wide<T>(p.indices + (row + r) * p.y_row + i, place[r] + columns, p.origin + (row + r) * p.row_place, n);
     }
   });
   return ordinary;
@@ -101,8 +101,8 @@ void average_pool(const Pool<T>& p) {
   for (; row < p.rows; ++row, x += p.x_row) average_pool_rows<T, 1>(p, x, row);
 }
 
-// Whether all of them are in [0, size).
-inline bool all_inside(const std::int64_t* index, std::int64_t count, std::int64_t size) {
+// Whether all of them are in [first, first + size).
+inline bool all_inside(const std::int64_t* index, std::int64_t count, std::int64_t first, std::int64_t size) {
   typedef std::uint64_t Indices __attribute__((vector_size(kVectorBytes)));
   constexpr std::int64_t L = kLanes<double>;
   Indices outside = {};
@@ -110,10 +110,11 @@ inline bool all_inside(const std::int64_t* index, std::int64_t count, std::int64
   for (; i + L <= count; i += L) {
     Indices some;
     __builtin_memcpy(&some, index + i, sizeof some);
+    some -= std::uint64_t(first);
     outside |= some | (std::uint64_t(size) - 1 - some);  // the top bit tells
   }
   for (; i < count; ++i)
-    if (index[i] < 0 || index[i] >= size) return false;
+    if (index[i] < first || index[i] - first >= size) return false;
   std::uint64_t lanes[L], any = 0;
   __builtin_memcpy(lanes, &outside, sizeof lanes);
 #pragma GCC unroll 8
@@ -127,7 +128,7 @@ bool scatter(const T* x, const std::int64_t* index, std::int64_t planes, std::in
   const std::int64_t most = count < 256 ? 512 / count : 1;  // small planes are checked several at a time
   while (planes > 0) {
     std::int64_t some = planes < most ? planes : most;
-    if (!all_inside(index, some * count, size)) return false;
+    if (!all_inside(index, some * count, 0, size)) return false;
     for (planes -= some; some > 0; --some, x += count, index += count, y += size) {
       for_vectors<T>(size, [&](std::int64_t j, std::int64_t n) { store_upto(y + j, nothing, n); });
 #pragma GCC unroll 4

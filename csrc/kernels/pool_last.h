@@ -9,12 +9,12 @@
 namespace convnet {
 namespace {
 
-// Each kind pools V vectors of channels, or with V = 1 the first `n` lanes of one, under window j; from[tap] may be
-// read to `m` lanes.
+// Each kind pools V vectors of channels, `step` channels apart, or with V = 1 the first `n` lanes of one, under window
+// j; from[tap] may be read to `m` lanes.
 struct LastGreatest {
   template <class T, int V>
   static inline void pool(const PoolLast<T>& p, std::int64_t j, const T* from, std::int64_t m, std::int64_t c,
-                          std::int64_t n) {
+                          std::int64_t n, std::int64_t step) {
     Vec<T> best[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) best[v] = Vec<T>{} - static_cast<T>(__builtin_huge_val());
@@ -22,25 +22,25 @@ struct LastGreatest {
       const T* tap = from;
       Vec<T> column[V];
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) column[v] = load_upto(tap + v * kLanes<T>, m);
+      for (int v = 0; v < V; ++v) column[v] = load_upto(tap + v * step, m);
       for (std::int64_t r = 1; r < p.rows; ++r) {
         tap += p.x_row;
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) column[v] = Greater::of<T>(column[v], load_upto(tap + v * kLanes<T>, m));
+        for (int v = 0; v < V; ++v) column[v] = Greater::of<T>(column[v], load_upto(tap + v * step, m));
       }
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) best[v] = Greater::of<T>(best[v], column[v]);
     }
     T* const y = p.y + j * p.pixel + c;
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) store_upto(y + v * kLanes<T>, best[v], n);
+    for (int v = 0; v < V; ++v) store_upto(y + v * step, best[v], n);
   }
 };
 
 struct LastPlace {
   template <class T, int V>
   static inline void pool(const PoolLast<T>& p, std::int64_t j, const T* from, std::int64_t m, std::int64_t c,
-                          std::int64_t n) {
+                          std::int64_t n, std::int64_t step) {
     using Int = decltype(+IntVec<T>{}[0]);
     Vec<T> best[V];
     IntVec<T> place[V] = {};
@@ -53,7 +53,7 @@ struct LastPlace {
       for (std::int64_t q = 0; q < p.columns[j]; ++q, tap += p.x_column, here += static_cast<Int>(p.column_place))
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) {
-          const Vec<T> value = load_upto(tap + v * kLanes<T>, m);
+          const Vec<T> value = load_upto(tap + v * step, m);
           // The first NaN stays as well: nothing replaces a NaN, and whatever is not at most `best` replaces that.
           const IntVec<T> kept = (value <= best[v]) | (best[v] != best[v]);
           best[v] = kept ? best[v] : value;
@@ -63,8 +63,8 @@ struct LastPlace {
     const std::int64_t out = j * p.pixel + c;
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
-      store_upto(p.y + out + v * kLanes<T>, best[v], n);
-      store_wide<T>(p.indices + out + v * kLanes<T>, place[v], p.origin + p.first[j], n);
+      store_upto(p.y + out + v * step, best[v], n);
+      store_wide<T>(p.indices + out + v * step, place[v], p.origin + p.first[j], n);
     }
   }
 };
@@ -72,17 +72,17 @@ struct LastPlace {
 struct LastAverage {
   template <class T, int V>
   static inline void pool(const PoolLast<T>& p, std::int64_t j, const T* from, std::int64_t m, std::int64_t c,
-                          std::int64_t n) {
+                          std::int64_t n, std::int64_t step) {
     Vec<T> sum[V] = {};
     for (std::int64_t q = 0; q < p.columns[j]; ++q, from += p.x_column) {
       const T* tap = from;
       Vec<T> column[V];
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) column[v] = load_upto(tap + v * kLanes<T>, m);
+      for (int v = 0; v < V; ++v) column[v] = load_upto(tap + v * step, m);
       for (std::int64_t r = 1; r < p.rows; ++r) {
         tap += p.x_row;
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) column[v] += load_upto(tap + v * kLanes<T>, m);
+        for (int v = 0; v < V; ++v) column[v] += load_upto(tap + v * step, m);
       }
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) sum[v] += column[v];
@@ -90,7 +90,7 @@ struct LastAverage {
     T* const y = p.y + j * p.pixel + c;
     const T count = p.column_count[j] * p.row_count;
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) store_upto(y + v * kLanes<T>, sum[v] / count, n);
+    for (int v = 0; v < V; ++v) store_upto(y + v * step, sum[v] / count, n);
   }
 };
 
@@ -102,15 +102,20 @@ void pool_last(const PoolLast<T>& given) {
     const std::int64_t first = p.first[j] * p.pixel;
     const T* const from = p.x + first;
     std::int64_t c = 0;
-    for (; c + 4 * L <= p.channels; c += 4 * L) Kind::template pool<T, 4>(p, j, from + c, L, c, L);
-    for (; c + L <= p.channels; c += L) Kind::template pool<T, 1>(p, j, from + c, L, c, L);
-    if (c == p.channels) continue;
+    for (; c + 4 * L <= p.channels; c += 4 * L) Kind::template pool<T, 4>(p, j, from + c, L, c, L, L);
+    for (; c + 2 * L <= p.channels; c += L) Kind::template pool<T, 1>(p, j, from + c, L, c, L, L);
+    // Vectors at the end overlap rather than hold fewer channels.
     const std::int64_t n = p.channels - c;
-    const std::int64_t last = first + c + (p.rows - 1) * p.x_row + (p.columns[j] - 1) * p.x_column;
-    if (last + L <= p.readable)
-      Kind::template pool<T, 1>(p, j, from + c, L, c, n);
-    else
-      Kind::template pool<T, 1>(p, j, from + c, n, c, n);
+    if (n == 0) continue;
+    if (n > L) {
+      Kind::template pool<T, 2>(p, j, from + c, L, c, L, n - L);
+    } else if (p.channels >= L) {
+      c = p.channels - L;
+      Kind::template pool<T, 1>(p, j, from + c, L, c, L, L);
+    } else {
+      const std::int64_t last = first + (p.rows - 1) * p.x_row + (p.columns[j] - 1) * p.x_column;
+      Kind::template pool<T, 1>(p, j, from, last + L <= p.readable ? L : n, 0, n, L);
+    }
   }
 }
 
@@ -176,53 +181,22 @@ bool unpool_last(const UnpoolLast<T>& given) {
   return any >> 31 == 0 && miss == 0;
 }
 
-// Of whole vectors of so few channels nearly all would cross cache lines.
-template <class T, class Reduce>
-void pool_few(const PoolFew<T>& given) {
-  typedef T Few __attribute__((vector_size(kFewBytes), aligned(sizeof(T)), may_alias));
-  constexpr std::int64_t F = kFewBytes / sizeof(T);
-  const PoolFew<T> p = given;
-  const T* x = p.x;
-  T* y = p.y;
-  const auto pooled = [&](std::int64_t j, std::int64_t c) {
-    const T* tap = x + p.first[j] * p.channels + c;
-    Few value = Few{} + p.start;
-    for (std::int64_t q = 0; q < p.columns[j]; ++q, tap += p.x_column)
-      value = Reduce::lanes(value, *reinterpret_cast<const Few*>(tap));
-    return value;
+template <class T>
+bool scatter_last(const ScatterLast<T>& given) {
+  const ScatterLast<T> p = given;
+  if (!all_inside(p.indices, p.outputs * p.channels, p.first, p.size)) return false;
+  const auto add_where = [&](auto&& wanted) {
+    const T* dy = p.dy;
+    const std::int64_t* index = p.indices;
+    for (std::int64_t i = 0; i < p.outputs; ++i, dy += p.channels, index += p.channels)
+#pragma GCC unroll 4
+      for (std::int64_t c = 0; c < p.channels; ++c)
+        if (wanted(index[c])) p.dx[index[c] * p.channels + c] += dy[c];
   };
-  for (std::int64_t i = 0; i < p.rows; ++i, x += p.x_row) {
-    std::int64_t j = 0;
-    // Of fewer than F channels what is written too much belongs to the next outputs.
-    for (; j < p.outputs && (p.outputs - j) * p.channels >= F; ++j, y += p.channels) {
-      std::int64_t c = 0;
-      for (; c + F < p.channels; c += F) *reinterpret_cast<Few*>(y + c) = pooled(j, c);
-      if (p.channels >= F) c = p.channels - F;
-      *reinterpret_cast<Few*>(y + c) = pooled(j, c);
-    }
-    for (; j < p.outputs; ++j, y += p.channels) {
-      const Few value = pooled(j, 0);
-      __builtin_memcpy(y, &value, std::size_t(p.channels) * sizeof(T));
-    }
-  }
-}
-
-template <class T>
-void divide(const T* x, const T* count, T factor, std::int64_t size, T* y) {
-  for_vectors<T>(size, [&](std::int64_t i, std::int64_t n) {
-    const Vec<T> by = load_upto(count + i, n);
-    store_upto(y + i, load_upto(x + i, n) / (by * factor), n);
-  });
-}
-
-template <class T>
-bool scatter_last(const T* x, const std::int64_t* index, std::int64_t outputs, std::int64_t channels, std::int64_t size,
-                  T* y) {
-  if (!all_inside(index, outputs * channels, size)) return false;
-  const Vec<T> nothing = in_register<T>(Vec<T>{});
-  for_vectors<T>(size * channels, [&](std::int64_t j, std::int64_t n) { store_upto(y + j, nothing, n); });
-  for (; outputs > 0; --outputs, x += channels, index += channels)
-    for (std::int64_t c = 0; c < channels; ++c) y[index[c] * channels + c] += x[c];
+  if (p.begin <= p.first && p.first + p.size <= p.end)
+    add_where([](std::int64_t) { return true; });
+  else
+    add_where([&](std::int64_t index) { return p.begin <= index && index < p.end; });
   return true;
 }
 
@@ -231,25 +205,37 @@ void spread_last(const SpreadLast<T>& given) {
   const SpreadLast<T> p = given;
   const Vec<T> nothing = in_register<T>(Vec<T>{});
   for_vectors<T>(p.size, [&](std::int64_t i, std::int64_t n) { store_upto(p.spread + i, nothing, n); });
-  for (std::int64_t j = p.outputs - 1; j >= 0; --j) {  // of sums the terms stand in the order of the taps
+  const auto window = [&](std::int64_t j) {
     const T count = p.row_count * p.column_count[j];
-    const T* const dy = p.dy + j * p.channels;
-    T* const to = p.spread + p.first[j] * p.channels;
-    if (p.channels < kLanes<T>) {  // partial vectors would overlap, and each wait for the one before
-      T share[kLanes<T>];
-      store(share, load_first(dy, p.channels) / count);
-      T* tap = to;
-      for (std::int64_t q = 0; q < p.columns[j]; ++q, tap += p.x_column)
-        for (std::int64_t c = 0; c < p.channels; ++c) tap[c] += share[c];
-      continue;
-    }
     for_vectors<T>(p.channels, [&](std::int64_t c, std::int64_t n) {
-      const Vec<T> share = load_upto(dy + c, n) / count;
-      T* tap = to + c;
+      const Vec<T> share = load_upto(p.dy + j * p.channels + c, n) / count;
+      T* tap = p.spread + p.first[j] * p.channels + c;
       for (std::int64_t q = 0; q < p.columns[j]; ++q, tap += p.x_column)
         store_upto(tap, load_upto<T>(tap, n) + share, n);
     });
+  };
+  // Of sums the terms stand in the order of the taps: from the last window to the first.
+  std::int64_t j = p.outputs - 1;
+  for (; j >= p.end; --j) window(j);
+  if (p.begin < p.end) {  // windows that are whole, tap by tap: neighbours would each wait for the one before
+    const std::int64_t step = p.end - p.begin > 1 ? p.first[p.begin + 1] - p.first[p.begin] : 1;
+    const T count = p.row_count * p.column_count[p.begin];
+    const T* const dy = p.dy + p.begin * p.channels;
+    for_vectors<T>((p.end - p.begin) * p.channels,
+                   [&](std::int64_t i, std::int64_t n) { store_upto(p.shares + i, load_upto(dy + i, n) / count, n); });
+    T* tap = p.spread + p.first[p.begin] * p.channels;
+    for (std::int64_t q = 0; q < p.columns[p.begin]; ++q, tap += p.x_column) {
+      if (step == 1)
+        for_vectors<T>((p.end - p.begin) * p.channels, [&](std::int64_t i, std::int64_t n) {
+          store_upto(tap + i, load_upto<T>(tap + i, n) + load_upto<T>(p.shares + i, n), n);
+        });
+      else
+        for (std::int64_t i = 0; i < p.end - p.begin; ++i)
+          for (std::int64_t c = 0; c < p.channels; ++c) tap[i * step * p.channels + c] += p.shares[i * p.channels + c];
+    }
+    j = p.begin - 1;
   }
+  for (; j >= 0; --j) window(j);
 }
 
 }  // namespace

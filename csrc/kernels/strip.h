@@ -47,22 +47,66 @@ inline Vec<T> reduce(const T* x, std::int64_t step, std::int64_t rows, std::int6
   return value;
 }
 
+// One row of pixels: the even ones to one place, the odd ones to another, either of which may be null.
+template <class T, class Column>
+inline void split_pixels(std::int64_t columns, std::int64_t pixel, T* even, T* odd, Column&& column) {
+  constexpr std::int64_t L = kLanes<T>;
+  std::int64_t j = 0;
+#if defined(__AVX512F__)
+  if (const std::int64_t some = L / pixel; some > 1) {  // that fill most of a vector
+    IntVec<T> evens = lane_numbers<T>();
+    for (std::int64_t i = pixel; i < L; i += pixel)
+      evens += lane_numbers<T>() < LaneInt<T>(i) ? IntVec<T>{} : IntVec<T>{} + LaneInt<T>(pixel);
+    const IntVec<T> odds = evens + LaneInt<T>(pixel);
+    for (; j < columns; j += 2 * some) {
+      const std::int64_t pixels = columns - j < 2 * some ? columns - j : 2 * some, rest = (columns - j) * pixel;
+      const Vec<T> a = column(j * pixel, rest < L ? rest : L);
+      const Vec<T> b = rest > L ? column(j * pixel + L, rest < 2 * L ? rest - L : L) : Vec<T>{};
+      if (even) store_first(even + j / 2 * pixel, picked<T>(a, b, evens), (pixels + 1) / 2 * pixel);
+      if (odd && pixels > 1) store_first(odd + j / 2 * pixel, picked<T>(a, b, odds), pixels / 2 * pixel);
+    }
+    return;
+  }
+#endif
+  // What a whole vector writes too much is written again: the pixels after it.
+  for (; pixel <= L && (columns - j) * pixel >= 3 * L; j += 2) {
+    if (even) store(even + j / 2 * pixel, column(j * pixel, L));
+    if (odd) store(odd + j / 2 * pixel, column((j + 1) * pixel, L));
+  }
+  for (; j < columns; ++j)
+    if (T* const to = j % 2 ? odd : even)
+      for_vectors<T>(pixel, [&](std::int64_t c, std::int64_t n) {
+        store_upto(to + j / 2 * pixel + c, column(j * pixel + c, n), n);
+      });
+}
+
 template <class T, class Reduce>
 void split_rows(const RowSplit<T>& s) {
   constexpr std::int64_t L = kLanes<T>;
-  for (std::int64_t i = 0; i < s.rows; ++i) {
-    const T* x = s.x + (s.first ? s.first[i] : i) * s.x_row;
-    const std::int64_t rows = s.count ? s.count[i] : 1, step = s.reduced_row;
-    const auto column = [&](std::int64_t j, std::int64_t n) {
-      __builtin_prefetch(reinterpret_cast<const char*>(x + j) + kAhead);
-      return reduce<T, Reduce>(x + j, step, rows, n);
-    };
-    if (s.step == 1) {
-      T* const y = s.phase[0] + i * s.y_row;
-      for_vectors<T>(s.columns, [&](std::int64_t j, std::int64_t n) { store_upto(y + j, column(j, n), n); });
-    } else if (s.step == 2) {
-      T* const even = s.phase[0] ? s.phase[0] + i * s.y_row : nullptr;
-      T* const odd = s.phase[1] ? s.phase[1] + i * s.y_row : nullptr;
+  const auto for_rows = [&](auto&& body) {
+    for (std::int64_t i = 0; i < s.rows; ++i) {
+      const T* x = s.x + (s.first ? s.first[i] : i) * s.x_row;
+      const std::int64_t rows = s.count ? s.count[i] : 1, step = s.reduced_row;
+      body(i * s.y_row, [&](std::int64_t j, std::int64_t n) {
+        __builtin_prefetch(reinterpret_cast<const char*>(x + j) + kAhead);
+        return reduce<T, Reduce>(x + j, step, rows, n);
+      });
+    }
+  };
+  if (s.step == 1) {
+    for_rows([&](std::int64_t at, auto&& column) {
+      T* const y = s.phase[0] + at;
+      for_vectors<T>(s.columns * s.pixel, [&](std::int64_t j, std::int64_t n) { store_upto(y + j, column(j, n), n); });
+    });
+  } else if (s.step == 2 && s.pixel > 1) {
+    for_rows([&](std::int64_t at, auto&& column) {
+      split_pixels<T>(s.columns, s.pixel, s.phase[0] ? s.phase[0] + at : nullptr,
+                      s.phase[1] ? s.phase[1] + at : nullptr, column);
+    });
+  } else if (s.step == 2) {
+    for_rows([&](std::int64_t at, auto&& column) {
+      T* const even = s.phase[0] ? s.phase[0] + at : nullptr;
+      T* const odd = s.phase[1] ? s.phase[1] + at : nullptr;
       std::int64_t j = 0;
       for (; j + 2 * L <= s.columns; j += 2 * L) {
         const Vec<T> a = column(j, L), b = column(j + L, L);
@@ -74,10 +118,15 @@ void split_rows(const RowSplit<T>& s) {
         if (even) store_first(even + j / 2, evens<T>(a, b), (n + 1) / 2);
         if (odd && n > 1) store_first(odd + j / 2, odds<T>(a, b), n / 2);
       }
-    } else {
-      T* const y = s.phase[0] + i * s.y_row;
-      for (std::int64_t j = 0; j < s.columns; ++j) y[j] = column(j * s.step, 1)[0];
-    }
+    });
+  } else {
+    for_rows([&](std::int64_t at, auto&& column) {
+      T* const y = s.phase[0] + at;
+      for (std::int64_t j = 0; j < s.columns; ++j)
+        for_vectors<T>(s.pixel, [&](std::int64_t c, std::int64_t n) {
+          store_upto(y + j * s.pixel + c, column(j * s.step * s.pixel + c, n), n);
+        });
+    });
   }
 }
 

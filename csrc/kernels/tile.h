@@ -171,7 +171,7 @@ void place(const Placement<T>& p) {
     if (real > 0) {
       const T* c = p.c + done;
       T* y = p.y + row * p.y_row + column * p.y_column;
-      if (p.y_plane == 1)
+      if (p.y_plane == 1 && p.rows > 1)
         transpose(c, p.c_stride, p.rows, real, y, p.y_column);
       else
         for (int r = 0; r < p.rows; ++r, c += p.c_stride, y += p.y_plane) {

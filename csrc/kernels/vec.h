@@ -173,6 +173,17 @@ inline Vec<T> odds(Vec<T> a, Vec<T> b) {
   return every_second<1>(a, b, Lanes<T>{});
 }
 
+#if defined(__AVX512F__)
+// Of the lanes of a then b, those that are numbered.
+template <class T>
+inline Vec<T> picked(Vec<T> a, Vec<T> b, IntVec<T> number) {
+  if constexpr (sizeof(T) == 4)
+    return _mm512_permutex2var_ps(a, reinterpret_cast<__m512i>(number), b);
+  else
+    return _mm512_permutex2var_pd(a, reinterpret_cast<__m512i>(number), b);
+}
+#endif
+
 // The lanes of a vector of half the width, then those of another.
 template <class T, class Half, int... Lane>
 inline Vec<T> joined(Half low, Half high, LaneList<Lane...>) {
@@ -241,15 +252,39 @@ inline void swap_blocks(V& a, V& b, LaneList<Lane...>) {
   a = low;
 }
 
-// Rows become columns, of a square of lanes.
-template <class T, int D = 1>
+// Rows become columns, of a square of P x P values or of several side by side in P vectors.
+template <class T, int P = kLanes<T>, int D = 1>
 inline void transpose_square(Vec<T>* v) {
-  if constexpr (D < kLanes<T>) {
+  if constexpr (D < P) {
 #pragma GCC unroll 16
-    for (int i = 0; i < kLanes<T>; ++i)
+    for (int i = 0; i < P; ++i)
       if ((i & D) == 0) swap_blocks<D>(v[i], v[i + D], Lanes<T>{});
-    transpose_square<T, 2 * D>(v);
+    transpose_square<T, P, 2 * D>(v);
   }
+}
+
+// A few values, as they lie in memory
+template <class T, int P>
+struct FewOf {
+  typedef T type __attribute__((vector_size(P * sizeof(T)), aligned(sizeof(T)), may_alias));
+};
+template <class T, int P>
+using Few = typename FewOf<T, P>::type;
+
+// Lanes First, First + 1, ... of v.
+template <class FewLanes, int First, class V, int... Lane>
+inline FewLanes few_lanes(V v, LaneList<Lane...>) {
+  return __builtin_shufflevector(v, v, (First + Lane)...);
+}
+
+// N lanes, P of them at each of x, x + step, ...
+template <class T, int P, int N>
+inline Few<T, N> load_fews(const T* x, std::int64_t step) {
+  if constexpr (N == P)
+    return *reinterpret_cast<const Few<T, P>*>(x);
+  else
+    return joined(load_fews<T, P, N / 2>(x, step), load_fews<T, P, N / 2>(x + N / 2 / P * step, step),
+                  typename LanesUpTo<N>::type{});
 }
 
 // Runs body(i, load, store) over [0, count) a vector at a time, the last one partial.

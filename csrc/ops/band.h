@@ -91,7 +91,8 @@ void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::in
                T* out) {
   const Kernels<T>& kernel = kernels<T>();
   const std::int64_t plane = band.rows * band.pitch;
-  if (p.channels_last) std::fill_n(out, band.size<T>(p.c), T(0));
+  const bool turned = p.x_column > 1;  // a lone channel lies as channels first do
+  if (turned) std::fill_n(out, band.size<T>(p.c), T(0));
   for (std::size_t f = 0; f < band.phases.size(); ++f) {
     const std::int64_t row_start = (band.first_row + row0) * p.step_h + band.phases[f].row;
     const std::int64_t column_start = (band.first_column + column0) * p.step_w + band.phases[f].column;
@@ -99,7 +100,7 @@ void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::in
     PaddedRows<T> copy{};
     copy.x = x + (row_start + rows.begin * p.step_h) * p.x_row + (column_start + columns.begin * p.step_w) * p.x_column;
     copy.x_stride = p.step_h * p.x_row;
-    if (p.channels_last) {
+    if (turned) {
       T* to = out + std::int64_t(f) * plane + rows.begin * band.pitch + columns.begin;
       for (std::int64_t row = rows.begin; row < rows.end; ++row, copy.x += copy.x_stride, to += band.pitch)
         kernel.transpose(copy.x, p.step_w * p.x_column, columns.end - columns.begin, p.c, to, band.channel_stride);
@@ -122,7 +123,7 @@ void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::in
       std::fill(std::min(end, to + rows.end * band.pitch), end, T(0));
     }
   }
-  if (!p.channels_last) std::fill_n(out + p.c * band.channel_stride, band.columns + kMostVectors * kernel.lanes, T(0));
+  if (!turned) std::fill_n(out + p.c * band.channel_stride, band.columns + kMostVectors * kernel.lanes, T(0));
 }
 
 }  // namespace convnet

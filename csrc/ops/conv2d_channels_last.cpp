@@ -280,6 +280,11 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     sums += width;
     for (std::int64_t row = 0, at = 0; row < h; ++row) {
       T* to = y + row * p_.y_row + k;
+      if (!whole) {  // one chunk: positions as they follow one another
+        kernels<T>().copy_rows(rest_sums + at * rest_width, rest_width, w, rest, to, p_.y_column);
+        at += w;
+        continue;
+      }
       for (std::int64_t column = 0; column < w; ++column, ++at, to += p_.y_column) {
         if (whole) kernels<T>().copy_rows(sums + at * width, h * w * width, whole, width, to, width);
         if (rest) kernels<T>().copy_rows(rest_sums + at * rest_width, 0, 1, rest, to + whole * width, 0);
@@ -306,14 +311,16 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
 
 }  // namespace
 
-// Channels first, measured against the band: 1.0 to 1.25 times faster with 16 channels and more on either side
-// (AVX-512; 1.0 to 1.12 on AVX2), 1.3 to 1.6 where a strided map is small; 0.8 with 3 channels, 0.9 with a single tap.
+// Measured against the band. Channels last: faster where three quarters of the outputs' vectors are filled, or half of
+// them and a lone tap, which is read where it lies. Channels first: 1.0 to 1.25 times faster with 16 channels and more
+// on either side (AVX-512; 1.0 to 1.12 on AVX2), 1.3 to 1.6 where a strided map is small; 0.8 with 3 channels, 0.9 with
+// a lone tap.
 template <class T>
 bool channels_in_lanes_pays(const Correlation& p) {
   if (!ChannelsInLanes<T>::serves(p)) return false;
-  const std::int64_t lanes = kernels<T>().lanes;
-  if (p.channels_last) return p.k >= lanes / 2;
-  return p.taps.size() > 1 && p.c >= 16 && 5 * p.k >= 4 * ceil_div(p.k, lanes) * lanes;
+  const std::int64_t lanes = kernels<T>().lanes, filled = ceil_div(p.k, lanes) * lanes;
+  if (p.channels_last) return p.taps.size() == 1 ? 2 * p.k > lanes : 4 * p.k > 3 * filled;
+  return p.taps.size() > 1 && p.c >= 16 && 5 * p.k >= 4 * filled;
 }
 
 template <class T>

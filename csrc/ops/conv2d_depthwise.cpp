@@ -1,10 +1,11 @@
 // Depthwise: one input channel a group, so each output plane is one input plane under one filter, and memory sets the
 // pace. The input comes in strips in which each tap is a plain offset (strip.h); a vector holds columns of one output
-// row.
+// row. Where channels lie last a vector holds these, and the input is read where it lies.
 #include <algorithm>
 
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
+#include "band.h"
 #include "correlation.h"
 #include "strip.h"
 
@@ -12,6 +13,7 @@ namespace convnet {
 namespace {
 
 constexpr std::int64_t kLastStripBytes = 640 << 10;  // of the second-level cache, for a strip of channels last
+constexpr std::int64_t kMostLastVectors = 8;         // of channels, in a strip
 
 DepthwiseTaps taps_kind(const Correlation& p) {
   const auto grid = [&](std::int64_t size) {
@@ -27,42 +29,47 @@ DepthwiseTaps taps_kind(const Correlation& p) {
   return DepthwiseTaps::any;
 }
 
-// Channels last: blocks of outputs of some channels, whose input is copied into a strip with its padding.
+// Channels last: blocks of outputs of some channels. The taps read x where it lies, and zeros in the padding; channels
+// that do not fill a vector, or have several outputs each, are first copied into a strip with their padding.
 template <class T>
-class LastStrips {
+class LastBlocks {
  public:
-  LastStrips(const Correlation& problem)
+  LastBlocks(const Correlation& problem, std::int64_t most_channels, std::int64_t most_outputs)
       : p(problem),
         channels(p.groups * p.k),
         lanes_(kernels<T>().lanes),
-        chunk_(std::min(padded(channels), most_chunk())) {
-    const auto [first_row, rows] = tap_extent(p, &Tap::row);
-    const auto [first_column, columns] = tap_extent(p, &Tap::column);
-    first_row_ = first_row;
-    first_column_ = first_column;
-    extent_h_ = rows;
-    block_w_ = std::min<std::int64_t>(p.out_w, 256);
-    strip_columns_ = (block_w_ - 1) * p.step_w + columns;
-    const std::int64_t fit = kLastStripBytes / std::int64_t(sizeof(T)) / (strip_columns_ * chunk_);
-    block_h_ = std::clamp<std::int64_t>((fit - extent_h_) / p.step_h + 1, 1, p.out_h);
-    for (const Tap& tap : p.taps)
-      tap_offset_.push_back(((tap.row - first_row) * strip_columns_ + tap.column - first_column) * lanes_);
+        copied_(p.k > 1 || channels < lanes_),
+        chunk_(std::min(padded(channels), most_channels)),
+        rows_(tap_extent(p, &Tap::row)),
+        columns_(tap_extent(p, &Tap::column)),
+        block_w_(copied_ ? std::min<std::int64_t>(p.out_w, 256) : p.out_w),
+        block_h_(std::clamp<std::int64_t>(most_outputs / block_w_, 1, p.out_h)),
+        strip_columns_((block_w_ - 1) * p.step_w + columns_.count),
+        whole_(columns_.first, p.step_w, p.in_w - columns_.count + 1, p.out_w),
+        zeros_(std::size_t(copied_ ? 0 : p.in_w * p.x_column + lanes_)) {
+    if (!copied_) std::fill_n(zeros_.data(), p.in_w * p.x_column + lanes_, T(0));
+    if (copied_)
+      block_h_ = std::clamp<std::int64_t>(
+          (kLastStripBytes / std::int64_t(sizeof(T)) / (strip_columns_ * chunk_) - rows_.count) / p.step_h + 1, 1,
+          block_h_);
   }
 
   struct Place {
     std::int64_t image, channel, channels, row, column, rows, columns;
+  };
+  // Outputs side by side in a row of a block, as the kernels take them
+  struct Run {
+    std::int64_t row, column, columns;
+    const T* const* tap;
   };
 
   std::int64_t padded(std::int64_t count) const { return ceil_div(count, lanes_) * lanes_; }
   std::int64_t chunk() const { return chunk_; }
   std::int64_t chunks() const { return ceil_div(channels, chunk_); }
   std::int64_t blocks() const { return p.images * ceil_div(p.out_h, block_h_) * ceil_div(p.out_w, block_w_); }
-  std::int64_t size() const { return ((block_h_ - 1) * p.step_h + extent_h_) * strip_columns_ * chunk_; }
-  // A strip is [vector of channels][row][column][channel].
-  std::int64_t x_vector() const { return size() / chunk_ * lanes_; }
-  std::int64_t x_row() const { return p.step_h * strip_columns_ * lanes_; }
-  std::int64_t x_column() const { return p.step_w * lanes_; }
-  const std::int64_t* tap_offset() const { return tap_offset_.data(); }
+  std::int64_t strip_size() const {
+    return copied_ ? ((block_h_ - 1) * p.step_h + rows_.count) * strip_columns_ * chunk_ : 0;
+  }
 
   Place place(std::int64_t chunk, std::int64_t block) const {
     const std::int64_t across = ceil_div(p.out_w, block_w_), down = ceil_div(p.out_h, block_h_);
@@ -77,36 +84,48 @@ class LastStrips {
             std::min(block_w_, p.out_w - column)};
   }
 
-  void fill(const T* x, const Place& at, T* strip) const {
-    const std::int64_t row = at.row * p.step_h + first_row_, column = at.column * p.step_w + first_column_;
-    const std::int64_t begin = std::clamp<std::int64_t>(-column, 0, strip_columns_),
-                       end = std::clamp<std::int64_t>(p.in_w - column, begin, strip_columns_);
-    const std::int64_t rows = (at.rows - 1) * p.step_h + extent_h_, vectors = at.channels / lanes_;
-    const std::int64_t rest = at.channels - vectors * lanes_, width = strip_columns_ * lanes_;
-    for (std::int64_t i = 0; i < rows; ++i, strip += width) {
-      const bool outside = row + i < 0 || row + i >= p.in_h;
-      for (std::int64_t v = 0; v < ceil_div(at.channels, lanes_); ++v) {
-        T* const to = strip + v * x_vector();
-        if (outside || v == vectors || p.k > 1) {  // lanes past the last channel are read too
-          std::fill_n(to, width, T(0));
-        } else {
-          std::fill_n(to, begin * lanes_, T(0));
-          std::fill(to + end * lanes_, to + width, T(0));
+  // Where the outputs of a block read: x, or the strip, which is filled first.
+  const T* input(const T* x, const Place& at, T* strip) const {
+    if (!copied_) return x + at.image * p.x_image + at.channel;
+    fill(x, at, strip);
+    return strip;
+  }
+  std::int64_t x_column() const { return copied_ ? chunk_ : p.x_column; }
+  std::int64_t in_w() const { return copied_ ? strip_columns_ : p.in_w; }
+  std::int64_t first_column() const { return copied_ ? 0 : columns_.first; }
+
+  // The rows of the input, from the first that a block's outputs read on; of those outside the image zeros.
+  std::vector<const T*> rows(const T* input, const Place& at) const {
+    std::vector<const T*> row(std::size_t((at.rows - 1) * p.step_h + rows_.count));
+    const std::int64_t first = at.row * p.step_h + rows_.first;
+    for (std::int64_t i = 0; i < std::int64_t(row.size()); ++i)
+      row[std::size_t(i)] = copied_                                ? input + i * strip_columns_ * chunk_
+                            : first + i >= 0 && first + i < p.in_h ? input + (first + i) * p.x_row
+                                                                   : zeros_.data();
+    return row;
+  }
+
+  // Calls body(run) for the outputs of a block, together where no tap falls beside the image.
+  template <class Body>
+  void for_runs(const T* input, const Place& at, Body&& body) const {
+    const std::vector<const T*> row = rows(input, at);
+    std::vector<const T*> tap(p.taps.size());
+    for (std::int64_t i = 0; i < at.rows; ++i) {
+      const auto run = [&](std::int64_t column, std::int64_t columns) {
+        for (std::size_t t = 0; t < tap.size(); ++t) {
+          const std::int64_t q = first_column() + column * p.step_w + p.taps[t].column - columns_.first;
+          tap[t] = 0 <= q && q < in_w() ? row[std::size_t(i * p.step_h + p.taps[t].row - rows_.first)] + q * x_column()
+                                        : zeros_.data();
         }
+        body(Run{i, column, columns, tap.data()});
+      };
+      if (copied_) {
+        run(0, at.columns);
+        continue;
       }
-      if (outside) continue;
-      const T* from = x + at.image * p.x_image + (row + i) * p.x_row + (column + begin) * p.x_column;
-      if (p.k == 1) from += at.channel;
-      for (std::int64_t j = begin; j < end; ++j, from += p.x_column) {
-        T* const to = strip + j * lanes_;
-        if (p.k > 1) {
-          for (std::int64_t q = 0; q < at.channels; ++q)
-            to[q / lanes_ * x_vector() + q % lanes_] = from[(at.channel + q) / p.k];
-          continue;
-        }
-        kernels<T>().copy_rows(from, lanes_, vectors, lanes_, to, x_vector());
-        if (rest) kernels<T>().copy_rows(from + vectors * lanes_, 0, 1, rest, to + vectors * x_vector(), 0);
-      }
+      for (std::int64_t column = 0; column < whole_.begin; ++column) run(column, 1);
+      if (whole_.begin < whole_.end) run(whole_.begin, whole_.end - whole_.begin);
+      for (std::int64_t column = whole_.end; column < p.out_w; ++column) run(column, 1);
     }
   }
 
@@ -114,91 +133,128 @@ class LastStrips {
   const std::int64_t channels;  // of outputs
 
  private:
-  std::int64_t most_chunk() const { return 8 * lanes_; }
-  std::int64_t lanes_, chunk_;
-  std::int64_t first_row_, first_column_, extent_h_;
-  std::int64_t block_h_, block_w_, strip_columns_;
-  std::vector<std::int64_t> tap_offset_;
+  // A strip is [row][column][channel].
+  void fill(const T* x, const Place& at, T* strip) const {
+    const std::int64_t row = at.row * p.step_h + rows_.first, column = at.column * p.step_w + columns_.first;
+    const std::int64_t begin = std::clamp<std::int64_t>(-column, 0, strip_columns_),
+                       end = std::clamp<std::int64_t>(p.in_w - column, begin, strip_columns_);
+    const std::int64_t rows = (at.rows - 1) * p.step_h + rows_.count;
+    for (std::int64_t i = 0; i < rows; ++i, strip += strip_columns_ * chunk_) {
+      std::fill_n(strip, strip_columns_ * chunk_, T(0));
+      if (row + i < 0 || row + i >= p.in_h) continue;
+      const T* from = x + at.image * p.x_image + (row + i) * p.x_row + (column + begin) * p.x_column;
+      if (p.k == 1)
+        kernels<T>().copy_rows(from + at.channel, p.x_column, end - begin, at.channels, strip + begin * chunk_, chunk_);
+      else
+        for (std::int64_t j = begin; j < end; ++j, from += p.x_column)
+          for (std::int64_t q = 0; q < at.channels; ++q) strip[j * chunk_ + q] = from[(at.channel + q) / p.k];
+    }
+  }
+
+  std::int64_t lanes_;
+  bool copied_;
+  std::int64_t chunk_;
+  TapExtent rows_, columns_;
+  std::int64_t block_w_, block_h_, strip_columns_;
+  Real whole_;        // columns of outputs whose taps are all in the image
+  Scratch<T> zeros_;  // a row of the image
 };
 
 template <class T>
 class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
  public:
   DepthwiseLastCorrelation(const Correlation& problem, const Weights<T>& weights)
-      : strips_(in_reading_order(problem)), weight_(weights.data ? packed_size() : 0) {
+      : blocks_(in_reading_order(problem), most_channels(problem),
+                kUnitOutputs / std::min(most_channels(problem), problem.groups * problem.k)),
+        kind_(taps_kind(blocks_.p)),
+        weight_(weights.data ? packed_size() : 0) {
     if (!weights.data) return;
     T* to = weight_.data();
     std::fill_n(to, packed_size(), T(0));
-    const Correlation& p = strips_.p;
+    const Correlation& p = blocks_.p;
     for (const Tap& tap : p.taps) {
-      for (std::int64_t channel = 0; channel < strips_.channels; ++channel)
+      for (std::int64_t channel = 0; channel < blocks_.channels; ++channel)
         to[channel] =
             weights.data[channel / p.k * weights.group_stride + channel % p.k * weights.k_stride + tap.source];
-      to += strips_.padded(strips_.channels);
+      to += blocks_.padded(blocks_.channels);
     }
   }
 
   void run(const T* x, const T* bias, bool relu, T* y) const override {
-    const Correlation& p = strips_.p;
-    const std::int64_t chunks = strips_.chunks();
-    parallel_for(strips_.blocks() * chunks, p.macs(), [&](std::int64_t unit) {
-      const auto at = strips_.place(unit % chunks, unit / chunks);
-      T* const strip = thread_workspace<T>(std::size_t(strips_.size()));
-      strips_.fill(x, at, strip);
-      kernels<T>().depthwise_last({strip, strips_.x_vector(), strips_.x_row(), strips_.x_column(), p.reduction(),
-                                   strips_.tap_offset(), weight_.data() + at.channel, strips_.padded(strips_.channels),
-                                   bias ? bias + at.channel : nullptr, relu, at.rows, at.columns, at.channels,
-                                   y + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel,
-                                   p.y_row, p.y_column});
+    const Correlation& p = blocks_.p;
+    const std::int64_t chunks = blocks_.chunks();
+    parallel_for(blocks_.blocks() * chunks, p.macs(), [&](std::int64_t unit) {
+      const auto at = blocks_.place(unit % chunks, unit / chunks);
+      const T* const from = blocks_.input(x, at, thread_workspace<T>(std::size_t(blocks_.strip_size())));
+      const T* const weight = weight_.data() + at.channel;
+      const std::int64_t weight_tap = blocks_.padded(blocks_.channels);
+      const T* const some_bias = bias ? bias + at.channel : nullptr;
+      T* const to = y + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel;
+      if (const auto grid = kernels<T>().depthwise_last_grid[int(kind_)]; grid && p.step_w == 1) {
+        const std::vector<const T*> row = blocks_.rows(from, at);
+        return grid({row.data(), blocks_.x_column(), blocks_.in_w(), blocks_.first_column(), weight, weight_tap,
+                     some_bias, relu, at.rows, at.columns, at.channels, to, p.y_row, p.y_column});
+      }
+      blocks_.for_runs(from, at, [&](const auto& run) {
+        kernels<T>().depthwise_last({run.tap, p.step_w * blocks_.x_column(), p.reduction(), weight, weight_tap,
+                                     some_bias, relu, run.columns, at.channels,
+                                     to + run.row * p.y_row + run.column * p.y_column, p.y_column});
+      });
     });
   }
 
   Explanation explain() const override {
     constexpr std::int64_t columns = 8;  // that a kernel takes at once
-    const std::int64_t threads = threads_for(strips_.blocks() * strips_.chunks(), strips_.p.macs());
+    const std::int64_t threads = threads_for(blocks_.blocks() * blocks_.chunks(), blocks_.p.macs());
     return {"depthwise", kernels<T>().lanes, columns, std::int64_t(packed_size() * sizeof(T)),
-            threads * strips_.size() * std::int64_t(sizeof(T))};
+            threads * blocks_.strip_size() * std::int64_t(sizeof(T))};
   }
 
  private:
-  std::size_t packed_size() const { return std::size_t(strips_.padded(strips_.channels) * strips_.p.reduction()); }
+  // All of a pixel where it is read as it lies
+  static std::int64_t most_channels(const Correlation& p) {
+    return p.k == 1 ? ceil_div(p.groups, kernels<T>().lanes) * kernels<T>().lanes
+                    : kMostLastVectors * kernels<T>().lanes;
+  }
+  std::size_t packed_size() const { return std::size_t(blocks_.padded(blocks_.channels) * blocks_.p.reduction()); }
 
-  LastStrips<T> strips_;
+  LastBlocks<T> blocks_;
+  DepthwiseTaps kind_;
   Scratch<T> weight_;
 };
 
 // A slice sums some blocks of one chunk of channels; slices are added in order.
 template <class T>
 void depthwise_last_weight_gradient(const Correlation& p, const T* dy, const T* x, T* dw) {
-  constexpr std::int64_t most_slices = 64;
-  const LastStrips<T> strips(p);
-  const std::int64_t blocks = strips.blocks(), chunks = strips.chunks(), taps = p.reduction();
-  const std::int64_t slices = std::clamp<std::int64_t>(most_slices / chunks, 1, blocks), sums = taps * strips.chunk();
-  const Scratch<T> partial(std::size_t(chunks * slices * sums));
+  constexpr std::int64_t most_slices = 64, most_outputs = 512;  // of a block: bounds the rounding error
   const Kernels<T>& kernel = kernels<T>();
+  const LastBlocks<T> all(p, kMostLastVectors * kernel.lanes, most_outputs);
+  const std::int64_t blocks = all.blocks(), chunks = all.chunks(), taps = p.reduction();
+  const std::int64_t slices = std::clamp<std::int64_t>(most_slices / chunks, 1, blocks), sums = taps * all.chunk();
+  const Scratch<T> partial(std::size_t(chunks * slices * sums));
   parallel_for(chunks * slices, p.macs(), [&](std::int64_t unit) {
     const std::int64_t chunk = unit / slices, slice = unit % slices;
-    T* const strip = thread_workspace<T>(std::size_t(strips.size() + sums));
-    T* const of_block = strip + strips.size();
+    T* const strip = thread_workspace<T>(std::size_t(all.strip_size() + sums));
+    T* const of_block = strip + all.strip_size();
     T* const sum = partial.data() + unit * sums;
     std::fill_n(sum, sums, T(0));
     for (std::int64_t block = blocks * slice / slices; block < blocks * (slice + 1) / slices; ++block) {
-      const auto at = strips.place(chunk, block);
-      strips.fill(x, at, strip);
+      const auto at = all.place(chunk, block);
+      const T* const from = dy + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel;
       std::fill_n(of_block, sums, T(0));
-      kernel.depthwise_last_gradient(
-          {strip, strips.x_vector(), strips.x_row(), strips.x_column(), taps, strips.tap_offset(),
-           dy + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel, p.y_row, p.y_column,
-           at.rows, at.columns, at.channels, of_block, strips.chunk()});
+      all.for_runs(all.input(x, at, strip), at, [&](const auto& run) {
+        kernel.depthwise_last_gradient({run.tap, p.step_w * all.x_column(), taps,
+                                        from + run.row * p.y_row + run.column * p.y_column, p.y_column, run.columns,
+                                        at.channels, of_block, all.chunk()});
+      });
       kernel.axpby(T(1), sum, T(1), of_block, sums, sum);
     }
   });
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     T* const sum = partial.data() + chunk * slices * sums;
     for (std::int64_t slice = 1; slice < slices; ++slice) kernel.axpby(T(1), sum, T(1), sum + slice * sums, sums, sum);
-    const std::int64_t first = chunk * strips.chunk();
-    kernel.copy_rows(sum, strips.chunk(), taps, std::min(strips.chunk(), strips.channels - first), dw + first,
-                     strips.channels);
+    const std::int64_t first = chunk * all.chunk();
+    kernel.copy_rows(sum, all.chunk(), taps, std::min(all.chunk(), all.channels - first), dw + first, all.channels);
   }
 }
 

@@ -40,7 +40,7 @@ void run_panel(const Correlation& p, const Blocking& blocking, const BandLayout&
     const std::int64_t count = std::min(tile_width, positions - first);
     const std::int64_t width = ceil_div(count, kernel.lanes) * kernel.lanes;
     const std::int64_t row = first / layout.pitch, column = first % layout.pitch;
-    const bool in_place = p.y_column == 1 && !p.channels_last && column + width <= block_w;
+    const bool in_place = p.y_column == 1 && column + width <= block_w;
     Tile<T> tile{};
     tile.a = packed;
     tile.b = band + first;

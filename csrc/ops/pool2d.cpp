@@ -27,7 +27,7 @@ Correlation windows_as_taps(const Pool2dShape& s) {
   // Without taps where the strips would not do: windows far larger than the plane, planes whose positions do not fit a
   // lane.
   constexpr std::int64_t most_taps = 1 << 14;
-  if (s.k_h > most_taps || s.k_w > most_taps || s.k_h * s.k_w > most_taps || s.in_plane() > INT32_MAX) return p;
+  if (s.k_h > most_taps || s.k_w > most_taps || s.k_h * s.k_w > most_taps || s.in_plane() > 1 << 30) return p;
   for (std::int64_t r = 0; r < s.k_h; ++r)
     for (std::int64_t q = 0; q < s.k_w; ++q)
       p.taps.push_back(
@@ -37,13 +37,14 @@ Correlation windows_as_taps(const Pool2dShape& s) {
 
 // The same in two steps: the rows of each window are reduced on their way into the strip, and one row of taps is left.
 template <class T>
-StripLayout lay_out_reduced(const Pool2dShape& s, const Windows& windows, RowReduction reduction, Correlation& p) {
+StripLayout lay_out_reduced(const Pool2dShape& s, const Windows& windows, RowReduction reduction, std::int64_t pixel,
+                            Correlation& p) {
   p.taps.erase(p.taps.begin() + s.k_w, p.taps.end());
   for (Tap& tap : p.taps) tap.row = 0;
   p.step_h = 1;
-  StripLayout layout = lay_out_strips<T>(p);
+  StripLayout layout = lay_out_strips<T>(p, pixel);
   layout.reduction = reduction;
-  layout.reduced_row = s.dilation_h * s.w;
+  layout.reduced_row = s.dilation_h * s.w * pixel;
   for (const Span& rows : windows.rows) {
     layout.reduced_first.push_back(rows.start);
     layout.reduced_count.push_back(rows.inside);
@@ -61,9 +62,9 @@ Pool<T> pool_strip(const Pool2dShape& s, const Correlation& p, const StripLayout
   pool.taps = std::int64_t(p.taps.size());
   pool.tap_offset = layout.tap_offset.data();
   pool.rows = at.rows;
-  pool.columns = at.columns;
+  pool.columns = at.columns * layout.pixel;
   pool.y = y;
-  pool.y_row = s.o_w;
+  pool.y_row = s.o_w * layout.pixel;
   return pool;
 }
 
@@ -79,40 +80,50 @@ void for_outputs(const Pool2dShape& s, Visit&& visit) {
 }  // namespace
 
 template <class T>
-void max_pool2d(const Pool2dShape& s, const T* x, T* y, std::int64_t* indices) {
-  if (s.planes() == 0) return;
-  const Windows windows(s);
+bool max_pool2d_strips(const Pool2dShape& s, std::int64_t pixel, const T* x, T* y, std::int64_t* indices) {
   Correlation p = windows_as_taps(s);
-  if (p.taps.empty() || !strips_serve(p)) {
-    for_outputs(s, [&](std::int64_t plane, std::size_t i, std::size_t j, std::int64_t out) {
-      const T* const from = x + plane * s.in_plane();
-      const std::int64_t best = place_of_maximum(s, windows.rows[i], windows.columns[j], from);
-      y[out] = from[best];
-      if (indices) indices[out] = best;
-    });
-    return;
-  }
-  const StripLayout layout = indices ? lay_out_strips<T>(p) : lay_out_reduced<T>(s, windows, RowReduction::greatest, p);
+  if (p.taps.empty() || !strips_serve(p, pixel)) return false;
+  const Windows windows(s);
+  const StripLayout layout =
+      indices ? lay_out_strips<T>(p, pixel) : lay_out_reduced<T>(s, windows, RowReduction::greatest, pixel, p);
   std::vector<std::int64_t> tap_place;
   for (const Tap& tap : p.taps) tap_place.push_back(tap.source);
-  for_strips(
-      p, layout, x, -std::numeric_limits<T>::infinity(), pool_work(s), [&](const T* strip, const StripPlace& at, T*) {
-        const std::int64_t first = at.plane * s.out_plane() + at.row * s.o_w + at.column;
-        Pool<T> pool = pool_strip(s, p, layout, strip, at, y + first);
-        if (indices) pool.indices = indices + first;
-        pool.origin = (at.row * s.stride_h - s.pad_top) * s.w + at.column * s.stride_w - s.pad_left;
-        pool.row_place = s.stride_h * s.w;
-        pool.column_place = s.o_w > 1 ? s.stride_w : 0;  // the stride of a single column may not fit a lane
-        pool.tap_place = tap_place.data();
-        if (kernels<T>().max_pool(pool)) return;
-        for (std::int64_t i = at.row; i < at.row + at.rows; ++i)
-          for (std::int64_t j = at.column; j < at.column + at.columns; ++j) {
-            const std::int64_t out = at.plane * s.out_plane() + i * s.o_w + j;
-            const T* const plane = x + at.plane * s.in_plane();
-            if (!(y[out] > -std::numeric_limits<T>::infinity()))
-              indices[out] = place_of_maximum(s, windows.rows[std::size_t(i)], windows.columns[std::size_t(j)], plane);
-          }
-      });
+  // The kernel reads on to a whole vector.
+  std::vector<LaneInt<T>> column_place(std::size_t(layout.block_w * pixel + kernels<T>().lanes));
+  for (std::int64_t i = 0; i < layout.block_w * pixel; ++i)
+    column_place[std::size_t(i)] = LaneInt<T>(i / pixel * s.stride_w);
+  for_strips(p, layout, x, -std::numeric_limits<T>::infinity(), double(pixel) * pool_work(s),
+             [&](const T* strip, const StripPlace& at, T*) {
+               const std::int64_t first = (at.plane * s.out_plane() + at.row * s.o_w + at.column) * pixel;
+               Pool<T> pool = pool_strip(s, p, layout, strip, at, y + first);
+               if (indices) pool.indices = indices + first;
+               pool.origin = (at.row * s.stride_h - s.pad_top) * s.w + at.column * s.stride_w - s.pad_left;
+               pool.row_place = s.stride_h * s.w;
+               pool.column_place = column_place.data();
+               pool.tap_place = tap_place.data();
+               if (kernels<T>().max_pool(pool)) return;
+               const T* const plane = x + at.plane * s.in_plane() * pixel;
+               for (std::int64_t i = at.row; i < at.row + at.rows; ++i)
+                 for (std::int64_t j = at.column * pixel; j < (at.column + at.columns) * pixel; ++j) {
+                   const std::int64_t out = (at.plane * s.o_h + i) * s.o_w * pixel + j;
+                   if (!(y[out] > -std::numeric_limits<T>::infinity()))
+                     indices[out] = place_of_maximum(s, windows.rows[std::size_t(i)],
+                                                     windows.columns[std::size_t(j / pixel)], plane + j % pixel, pixel);
+                 }
+             });
+  return true;
+}
+
+template <class T>
+void max_pool2d(const Pool2dShape& s, const T* x, T* y, std::int64_t* indices) {
+  if (s.planes() == 0 || max_pool2d_strips(s, 1, x, y, indices)) return;
+  const Windows windows(s);
+  for_outputs(s, [&](std::int64_t plane, std::size_t i, std::size_t j, std::int64_t out) {
+    const T* const from = x + plane * s.in_plane();
+    const std::int64_t best = place_of_maximum(s, windows.rows[i], windows.columns[j], from);
+    y[out] = from[best];
+    if (indices) indices[out] = best;
+  });
 }
 
 template <class T>
@@ -132,34 +143,44 @@ void max_pool2d_backward(const Pool2dShape& s, const T* dy, const std::int64_t* 
 }
 
 template <class T>
+bool avg_pool2d_strips(const Pool2dShape& s, std::int64_t pixel, bool count_include_pad, const T* x, T* y) {
+  Correlation p = windows_as_taps(s);
+  if (p.taps.empty() || !strips_serve(p, pixel)) return false;
+  const Windows windows(s);
+  const std::vector<T> row_count = counts<T>(windows.rows, count_include_pad);
+  std::vector<T> column_count;
+  for (T count : counts<T>(windows.columns, count_include_pad))
+    column_count.insert(column_count.end(), std::size_t(pixel), count);
+  const StripLayout layout = lay_out_reduced<T>(s, windows, RowReduction::sum, pixel, p);
+  for_strips(p, layout, x, T(0), double(pixel) * pool_work(s), [&](const T* strip, const StripPlace& at, T*) {
+    const std::int64_t first = (at.plane * s.out_plane() + at.row * s.o_w + at.column) * pixel;
+    Pool<T> pool = pool_strip(s, p, layout, strip, at, y + first);
+    pool.row_count = row_count.data() + at.row;
+    pool.column_count = column_count.data() + at.column * pixel;
+    kernels<T>().average_pool(pool);
+  });
+  return true;
+}
+
+template <class T>
 void avg_pool2d(const Pool2dShape& s, bool count_include_pad, const T* x, T* y) {
   if (s.planes() == 0) return;
+  if (s.k_h == s.h && s.k_w == s.w && s.dilation_h == 1 && s.dilation_w == 1 && s.out_plane() == 1 && s.pad_top == 0 &&
+      s.pad_left == 0) {  // the whole plane
+    parallel_for(s.planes(), pool_work(s), [&](std::int64_t plane) {
+      y[plane] = kernels<T>().sum(x + plane * s.in_plane(), s.in_plane()) / (T(s.h) * T(s.w));
+    });
+    return;
+  }
+  if (avg_pool2d_strips(s, 1, count_include_pad, x, y)) return;
   const Windows windows(s);
   const std::vector<T> row_count = counts<T>(windows.rows, count_include_pad),
                        column_count = counts<T>(windows.columns, count_include_pad);
-  if (s.k_h == s.h && s.k_w == s.w && s.dilation_h == 1 && s.dilation_w == 1 && s.out_plane() == 1 &&
-      windows.rows[0].inside == s.h && windows.columns[0].inside == s.w) {  // the whole plane
-    parallel_for(s.planes(), pool_work(s), [&](std::int64_t plane) {
-      y[plane] = kernels<T>().sum(x + plane * s.in_plane(), s.in_plane()) / (row_count[0] * column_count[0]);
-    });
-    return;
-  }
-  Correlation p = windows_as_taps(s);
-  if (p.taps.empty() || !strips_serve(p)) {
-    for_outputs(s, [&](std::int64_t plane, std::size_t i, std::size_t j, std::int64_t out) {
-      T sum = 0;
-      for_taps(s, windows.rows[i], windows.columns[j],
-               [&](std::int64_t place) { sum += x[plane * s.in_plane() + place]; });
-      y[out] = sum / (row_count[i] * column_count[j]);
-    });
-    return;
-  }
-  const StripLayout layout = lay_out_reduced<T>(s, windows, RowReduction::sum, p);
-  for_strips(p, layout, x, T(0), pool_work(s), [&](const T* strip, const StripPlace& at, T*) {
-    Pool<T> pool = pool_strip(s, p, layout, strip, at, y + at.plane * s.out_plane() + at.row * s.o_w + at.column);
-    pool.row_count = row_count.data() + at.row;
-    pool.column_count = column_count.data() + at.column;
-    kernels<T>().average_pool(pool);
+  for_outputs(s, [&](std::int64_t plane, std::size_t i, std::size_t j, std::int64_t out) {
+    T sum = 0;
+    for_taps(s, windows.rows[i], windows.columns[j],
+             [&](std::int64_t place) { sum += x[plane * s.in_plane() + place]; });
+    y[out] = sum / (row_count[i] * column_count[j]);
   });
 }
 
@@ -194,10 +215,12 @@ void avg_pool2d_backward(const Pool2dShape& s, bool count_include_pad, const T* 
   });
 }
 
-#define CONVNET_INSTANTIATE(T)                                                              \
-  template void max_pool2d(const Pool2dShape&, const T*, T*, std::int64_t*);                \
-  template void max_pool2d_backward(const Pool2dShape&, const T*, const std::int64_t*, T*); \
-  template void avg_pool2d(const Pool2dShape&, bool, const T*, T*);                         \
+#define CONVNET_INSTANTIATE(T)                                                                    \
+  template bool max_pool2d_strips(const Pool2dShape&, std::int64_t, const T*, T*, std::int64_t*); \
+  template bool avg_pool2d_strips(const Pool2dShape&, std::int64_t, bool, const T*, T*);          \
+  template void max_pool2d(const Pool2dShape&, const T*, T*, std::int64_t*);                      \
+  template void max_pool2d_backward(const Pool2dShape&, const T*, const std::int64_t*, T*);       \
+  template void avg_pool2d(const Pool2dShape&, bool, const T*, T*);                               \
   template void avg_pool2d_backward(const Pool2dShape&, bool, const T*, T*);
 CONVNET_INSTANTIATE(float)
 CONVNET_INSTANTIATE(double)

@@ -20,6 +20,13 @@ void avg_pool2d(const Pool2dShape& shape, bool count_include_pad, const T* x, T*
 template <class T>
 void avg_pool2d_backward(const Pool2dShape& shape, bool count_include_pad, const T* dy, T* dx);
 
+// The same for planes whose columns hold `pixel` elements each, channels that lie last, in strips in the first-level
+// cache. False, and nothing done, where these do not serve.
+template <class T>
+bool max_pool2d_strips(const Pool2dShape& shape, std::int64_t pixel, const T* x, T* y, std::int64_t* indices);
+template <class T>
+bool avg_pool2d_strips(const Pool2dShape& shape, std::int64_t pixel, bool count_include_pad, const T* x, T* y);
+
 // The same values and indices.
 template <class T>
 void max_pool2d_last(const Pool2dShape& shape, const T* x, T* y, std::int64_t* indices);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <limits>
 
@@ -57,55 +58,15 @@ void for_rows(const Pool2dShape& s, const Windows& windows, const T* x, T* y, Bo
   });
 }
 
-// Where the channels do not fill a vector the rows of a window are reduced first, with all columns in lanes: several
-// output rows together, in the first-level cache.
+// Where the channels do not fill a vector, lanes hold columns and channels as they lie: an image is one plane whose
+// columns hold as many elements.
 template <class T>
 bool few_channels(const Pool2dShape& s) {
-  return s.c < kernels<T>().lanes && s.w * s.c * std::int64_t(sizeof(T)) <= kStripBytes;
+  return 0 < s.planes() && s.c < kernels<T>().lanes;
 }
-
-// Calls done(first row of outputs, end, their place in y) for rows that have been reduced.
-template <class T, class Done>
-void pool_few(const Pool2dShape& s, const Windows& windows, RowReduction reduction, T start, const T* x, T* y,
-              Done&& done) {
-  if (s.planes() == 0) return;
-  const std::int64_t pitch = s.w * s.c;
-  const std::int64_t most = std::min(s.o_h, kStripBytes / std::int64_t(sizeof(T)) / pitch);
-  const std::int64_t blocks = ceil_div(s.o_h, most);
-  const Columns columns(s, windows);
-  std::vector<std::int64_t> first, count;
-  for (const Span& span : windows.rows) {
-    first.push_back(span.start);
-    count.push_back(span.inside);
-  }
-  parallel_for(s.n * blocks, pool_work(s), [&](std::int64_t unit) {
-    const std::int64_t image = unit / blocks, begin = unit % blocks * most, end = std::min(begin + most, s.o_h);
-    T* const strip = thread_workspace<T>(std::size_t(most * pitch) + kFewBytes / sizeof(T));
-    std::fill_n(strip + (end - begin) * pitch, kFewBytes / sizeof(T), T(0));
-    RowSplit<T> split{};
-    split.x = x + image * s.h * pitch;
-    split.x_row = split.columns = split.y_row = pitch;
-    split.rows = end - begin;
-    split.first = first.data() + begin;
-    split.count = count.data() + begin;
-    split.reduced_row = columns.row_step * s.c;
-    split.step = 1;
-    split.phase[0] = strip;
-    kernels<T>().split_rows[int(reduction)](split);
-    PoolFew<T> call{};
-    call.x = strip;
-    call.x_row = pitch;
-    call.x_column = columns.column_step * s.c;
-    call.first = columns.first.data();
-    call.columns = columns.taps.data();
-    call.rows = end - begin;
-    call.outputs = s.o_w;
-    call.channels = s.c;
-    call.start = start;
-    call.y = y + (image * s.o_h + begin) * s.o_w * s.c;
-    kernels<T>().pool_few[int(reduction)](call);
-    done(begin, end, call.y);
-  });
+Pool2dShape as_plane(Pool2dShape s) {
+  s.c = 1;
+  return s;
 }
 
 // Gradients go by bands of rows of dx: calls body(image, first row, end) for each, from several threads.
@@ -140,22 +101,58 @@ void for_windows_of_band(const Pool2dShape& s, const Windows& windows, std::int6
   std::fill_n(dx + clear * row, (last - clear) * row, T(0));
 }
 
-// The definition.
+// The definition: an index may be anywhere in its plane.
 template <class T>
-void scatter_last(const Pool2dShape& s, const T* dy, const std::int64_t* indices, T* dx) {
+void scatter_images(const Pool2dShape& s, const T* dy, const std::int64_t* indices, T* dx) {
   parallel_for(s.n, 4 * pool_work(s), [&](std::int64_t image) {
-    const std::int64_t outputs = s.c * s.out_plane();
+    const std::int64_t outputs = s.c * s.out_plane(), inputs = s.c * s.in_plane();
     const std::int64_t* const begin = indices + image * outputs;
-    T* const to = dx + image * s.c * s.in_plane();
-    if (kernels<T>().scatter_last(dy + image * outputs, begin, s.out_plane(), s.c, s.in_plane(), to)) return;
+    T* const to = dx + image * inputs;
+    std::fill_n(to, inputs, T(0));
+    if (kernels<T>().scatter_last(
+            {dy + image * outputs, begin, s.out_plane(), s.c, 0, s.in_plane(), 0, s.in_plane(), to}))
+      return;
     refuse_index(s, *std::find_if(begin, begin + outputs, [&](std::int64_t i) { return i < 0 || i >= s.in_plane(); }));
   });
+}
+
+// The same by bands, as long as each index is in one of the windows beside its own.
+template <class T>
+void scatter_bands(const Pool2dShape& s, const T* dy, const std::int64_t* indices, T* dx) {
+  const Windows windows(s);
+  std::atomic<bool> elsewhere{false};
+  for_bands(s, 4 * pool_work(s), [&](std::int64_t image, std::int64_t first, std::int64_t last) {
+    const std::int64_t row = s.o_w * s.c, begins = image * s.o_h * row;
+    T* const to = dx + image * s.c * s.in_plane();
+    std::fill_n(to + first * s.w * s.c, (last - first) * s.w * s.c, T(0));
+    const auto start = [&](std::int64_t i) { return windows.rows[std::size_t(i)].start; };
+    const auto end = [&](std::int64_t i) {
+      return start(i) + (windows.rows[std::size_t(i)].inside - 1) * s.dilation_h + 1;
+    };
+    // Windows that reach into the rows before the band, that lie in it, and that reach into the rows behind it
+    std::int64_t i = 0;
+    const auto scatter_while = [&](auto&& wanted) {
+      const std::int64_t begin = i;
+      while (i < s.o_h && wanted()) ++i;
+      if (begin == i) return;
+      const std::int64_t place = start(begin) * s.w;
+      if (!kernels<T>().scatter_last({dy + begins + begin * row, indices + begins + begin * row, (i - begin) * s.o_w,
+                                      s.c, place, end(i - 1) * s.w - place, first * s.w, last * s.w, to}))
+        elsewhere = true;
+    };
+    while (i < s.o_h && end(i) <= first) ++i;
+    scatter_while([&] { return start(i) < first; });
+    scatter_while([&] { return end(i) <= last; });
+    scatter_while([&] { return start(i) < last; });
+  });
+  if (elsewhere) scatter_images(s, dy, indices, dx);
 }
 
 }  // namespace
 
 template <class T>
 void max_pool2d_last(const Pool2dShape& s, const T* x, T* y, std::int64_t* indices) {
+  if (few_channels<T>(s) && max_pool2d_strips(as_plane(s), s.c, x, y, indices)) return;
   const Windows windows(s);
   if (indices && !places_fit(s)) {
     parallel_for(s.planes(), pool_work(s), [&](std::int64_t plane) {
@@ -171,10 +168,6 @@ void max_pool2d_last(const Pool2dShape& s, const T* x, T* y, std::int64_t* indic
     });
     return;
   }
-  if (!indices && few_channels<T>(s)) {
-    const T lowest = -std::numeric_limits<T>::infinity();
-    return pool_few(s, windows, RowReduction::greatest, lowest, x, y, [](std::int64_t, std::int64_t, T*) {});
-  }
   const LastKind kind = indices ? LastKind::place : LastKind::greatest;
   for_rows(s, windows, x, y, [&](std::size_t, std::int64_t first, PoolLast<T>& row) {
     if (indices) row.indices = indices + first;
@@ -184,17 +177,10 @@ void max_pool2d_last(const Pool2dShape& s, const T* x, T* y, std::int64_t* indic
 
 template <class T>
 void avg_pool2d_last(const Pool2dShape& s, bool count_include_pad, const T* x, T* y) {
+  if (few_channels<T>(s) && avg_pool2d_strips(as_plane(s), s.c, count_include_pad, x, y)) return;
   const Windows windows(s);
   const std::vector<T> row_count = counts<T>(windows.rows, count_include_pad),
                        column_count = counts<T>(windows.columns, count_include_pad);
-  if (few_channels<T>(s)) {
-    std::vector<T> each;  // of a row's elements, divided at once
-    for (T count : column_count) each.insert(each.end(), std::size_t(s.c), count);
-    const std::int64_t size = s.o_w * s.c;
-    return pool_few(s, windows, RowReduction::sum, T(0), x, y, [&](std::int64_t i, std::int64_t end, T* row) {
-      for (; i < end; ++i, row += size) kernels<T>().divide(row, each.data(), row_count[std::size_t(i)], size, row);
-    });
-  }
   for_rows(s, windows, x, y, [&](std::size_t i, std::int64_t, PoolLast<T>& row) {
     row.row_count = row_count[i];
     row.column_count = column_count.data();
@@ -208,7 +194,8 @@ void max_pool2d_backward_last(const Pool2dShape& s, const T* dy, const std::int6
   constexpr std::int64_t most_taps = 16;
   const std::int64_t lanes = kernels<T>().lanes;
   const bool mostly_empty = s.c < 2 * lanes && s.c % lanes != 0;
-  if (!places_fit(s) || s.k_h * s.k_w > most_taps || mostly_empty) return scatter_last(s, dy, indices, dx);
+  if (!places_fit(s) || s.k_h * s.k_w > most_taps || mostly_empty)
+    return s.dilation_h == 1 ? scatter_bands(s, dy, indices, dx) : scatter_images(s, dy, indices, dx);
   const Windows windows(s);
   const Columns columns(s, windows);
   std::atomic<bool> elsewhere{false};  // an index that is not in its window
@@ -236,7 +223,7 @@ void max_pool2d_backward_last(const Pool2dShape& s, const T* dy, const std::int6
                           if (!kernels<T>().unpool_last(call)) elsewhere = true;
                         });
   });
-  if (elsewhere) scatter_last(s, dy, indices, dx);
+  if (elsewhere) scatter_images(s, dy, indices, dx);
 }
 
 template <class T>
@@ -245,9 +232,18 @@ void avg_pool2d_backward_last(const Pool2dShape& s, bool count_include_pad, cons
   const Columns columns(s, windows);
   const std::vector<T> row_count = counts<T>(windows.rows, count_include_pad),
                        column_count = counts<T>(windows.columns, count_include_pad);
+  // With fewer channels than lanes
+  std::int64_t whole_begin = 0, whole_end = 0;
+  if (few_channels<T>(s)) {
+    const auto whole = [&](const Span& span) { return span.inside == s.k_w; };
+    const auto begin = std::find_if(windows.columns.begin(), windows.columns.end(), whole);
+    whole_begin = begin - windows.columns.begin();
+    whole_end = std::find_if_not(begin, windows.columns.end(), whole) - windows.columns.begin();
+  }
+  const std::int64_t shares = (whole_end - whole_begin) * s.c;
   for_bands(s, pool_work(s), [&](std::int64_t image, std::int64_t first, std::int64_t last) {
     const std::int64_t size = s.w * s.c;
-    T* const spread = thread_workspace<T>(std::size_t(size));
+    T* const spread = thread_workspace<T>(std::size_t(size + shares));
     T* const to = dx + image * s.h * size;
     for_windows_of_band(s, windows, first, last, to,
                         [&](std::size_t i, const Span& span, std::int64_t begin, std::int64_t end) {
@@ -261,6 +257,9 @@ void avg_pool2d_backward_last(const Pool2dShape& s, bool count_include_pad, cons
                           call.outputs = s.o_w;
                           call.channels = s.c;
                           call.size = size;
+                          call.begin = whole_begin;
+                          call.end = whole_end;
+                          call.shares = spread + size;
                           call.spread = spread;
                           kernels<T>().spread_last(call);
                           for (std::int64_t r = begin; r < end; ++r) {

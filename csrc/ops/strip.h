@@ -1,5 +1,6 @@
 // Planes that are filtered or pooled one by one, cut into strips: the input rows of a few output rows, copied, padded
-// and split by column phase, into the first-level cache. There each tap is a plain offset.
+// and split by column phase, into the first-level cache. There each tap is a plain offset. Images with few channels,
+// these last, are planes whose columns hold several elements each: pixels.
 #pragma once
 
 #include <algorithm>
@@ -28,6 +29,7 @@ struct StripPlace {
 // A row of the strip holds one run of columns for each phase (residue class of columns modulo the step) that a tap
 // reads; within a run the outputs' columns have unit stride.
 struct StripLayout {
+  std::int64_t pixel;             // elements of a column
   std::int64_t block_h, block_w;  // outputs of a strip
   std::int64_t first_row;         // of the input that output row 0 reads
   std::int64_t first_column;      // of every run, in steps
@@ -51,18 +53,20 @@ struct StripLayout {
 };
 
 // A strip reaches from the first tap to the last: far-flung taps (a dilation of hundreds) would make it large.
-inline bool strips_serve(const Correlation& p) {
+inline bool strips_serve(const Correlation& p, std::int64_t pixel = 1) {
   constexpr std::int64_t most = 1 << 17;
   const std::int64_t width =
       std::min(p.out_w, kStripColumns) * std::min<std::int64_t>(p.step_w, std::int64_t(p.taps.size()));
-  return double(tap_extent(p, &Tap::row).count) * double(tap_extent(p, &Tap::column).count + width) <= most;
+  return double(tap_extent(p, &Tap::row).count) * double(tap_extent(p, &Tap::column).count + width) * double(pixel) <=
+         most;
 }
 
 template <class T>
-StripLayout lay_out_strips(const Correlation& p) {
+StripLayout lay_out_strips(const Correlation& p, std::int64_t pixel = 1) {
   const std::int64_t lanes = kernels<T>().lanes;
   StripLayout s{};
-  s.block_w = std::min(p.out_w, kStripColumns);
+  s.pixel = pixel;
+  s.block_w = std::min(p.out_w, ceil_div(kStripColumns, pixel));
   s.first_row = s.first_column = INT64_MAX;
   std::int64_t last_row = INT64_MIN, last_column = INT64_MIN;
   for (const Tap& tap : p.taps) {
@@ -75,14 +79,14 @@ StripLayout lay_out_strips(const Correlation& p) {
     last_column = std::max(last_column, column);
   }
   // Column 0 of the image on a vector's boundary: most copies are then aligned.
-  s.first_column = floor_div(s.first_column, lanes) * lanes;
-  s.run = ceil_div(ceil_div(s.block_w, lanes) * lanes + last_column - s.first_column, lanes) * lanes;
+  if (pixel == 1) s.first_column = floor_div(s.first_column, lanes) * lanes;
+  s.run = ceil_div(ceil_div(s.block_w * pixel, lanes) * lanes + (last_column - s.first_column) * pixel, lanes) * lanes;
   s.pitch = s.run * std::int64_t(s.phases.size());
   for (const Tap& tap : p.taps) {
     const std::int64_t column = floor_div(tap.column, p.step_w);
     const std::int64_t phase =
         std::find(s.phases.begin(), s.phases.end(), tap.column - column * p.step_w) - s.phases.begin();
-    s.tap_offset.push_back((tap.row - s.first_row) * s.pitch + phase * s.run + column - s.first_column);
+    s.tap_offset.push_back((tap.row - s.first_row) * s.pitch + phase * s.run + (column - s.first_column) * pixel);
   }
   const std::int64_t extent = last_row - s.first_row + 1;
   const std::int64_t most_rows = kStripBytes / std::int64_t(sizeof(T)) / s.pitch;
@@ -98,7 +102,8 @@ void fill_strip(const Correlation& p, const StripLayout& s, const T* x, const St
                 std::int64_t& padded_for, T* out) {
   if (padded_for != at.column) std::fill_n(out, s.rows * s.pitch, padding);
   padded_for = at.column;
-  const T* const plane = x + at.plane * p.in_h * p.in_w;
+  const std::int64_t x_row = p.in_w * s.pixel;
+  const T* const plane = x + at.plane * p.in_h * x_row;
   const std::int64_t rows = s.rows - (s.block_h - at.rows) * p.step_h, first = at.row * p.step_h + s.first_row;
   const bool reduced = s.reduction != RowReduction::none;
   const std::int64_t begin = reduced ? 0 : std::clamp<std::int64_t>(-first, 0, rows);
@@ -107,7 +112,7 @@ void fill_strip(const Correlation& p, const StripLayout& s, const T* x, const St
   std::fill_n(out + end * s.pitch, (rows - end) * s.pitch, padding);
   if (begin == end) return;
   RowSplit<T> split{};
-  split.x_row = p.in_w;
+  split.x_row = x_row;
   split.rows = end - begin;
   if (reduced) {
     split.first = s.reduced_first.data() + at.row;
@@ -115,36 +120,40 @@ void fill_strip(const Correlation& p, const StripLayout& s, const T* x, const St
     split.reduced_row = s.reduced_row;
   }
   split.step = p.step_w;
+  split.pixel = s.pixel;
   split.y_row = s.pitch;
-  const T* const from = reduced ? plane : plane + (first + begin) * p.in_w;
+  const T* const from = reduced ? plane : plane + (first + begin) * x_row;
   const std::int64_t start = s.first_column + at.column;  // in steps
+  const std::int64_t room = s.run / s.pixel;
   T* const to = out + begin * s.pitch;
   if (p.step_w <= 2) {  // all phases at once
     const std::int64_t left = std::max<std::int64_t>(0, -start);
-    split.x = from + (start + left) * p.step_w;
-    split.columns = std::min((s.run - left) * p.step_w, p.in_w - (start + left) * p.step_w);
-    for (std::size_t f = 0; f < s.phases.size(); ++f) split.phase[s.phases[f]] = to + std::int64_t(f) * s.run + left;
+    split.x = from + (start + left) * p.step_w * s.pixel;
+    split.columns = std::min((room - left) * p.step_w, p.in_w - (start + left) * p.step_w);
+    for (std::size_t f = 0; f < s.phases.size(); ++f)
+      split.phase[s.phases[f]] = to + std::int64_t(f) * s.run + left * s.pixel;
     if (split.columns > 0) kernels<T>().split_rows[int(s.reduction)](split);
     return;
   }
   for (std::size_t f = 0; f < s.phases.size(); ++f) {
     const std::int64_t column = start * p.step_w + s.phases[f];
     const std::int64_t left = column < 0 ? ceil_div(-column, p.step_w) : 0;
-    split.x = from + column + left * p.step_w;
-    split.columns = std::min(s.run, ceil_div(std::max<std::int64_t>(0, p.in_w - column), p.step_w)) - left;
-    split.phase[0] = to + std::int64_t(f) * s.run + left;
+    split.x = from + (column + left * p.step_w) * s.pixel;
+    split.columns = std::min(room, ceil_div(std::max<std::int64_t>(0, p.in_w - column), p.step_w)) - left;
+    split.phase[0] = to + std::int64_t(f) * s.run + left * s.pixel;
     if (split.columns > 0) kernels<T>().split_rows[int(s.reduction)](split);
   }
 }
 
-// Strips are handed to threads so many at a time.
+// Strips are handed to threads so many at a time; a few units are as many for each thread.
 inline std::int64_t strip_units(const Correlation& p, const StripLayout& s, std::int64_t strips) {
-  return std::clamp<std::int64_t>(strips * (s.block_h * s.block_w * p.k + kStripOverhead) / kUnitOutputs, 1,
-                                  std::max<std::int64_t>(1, strips));
+  constexpr std::int64_t few = 4;
+  const std::int64_t units = strips * (s.block_h * s.block_w * s.pixel * p.k + kStripOverhead) / kUnitOutputs;
+  return std::clamp<std::int64_t>(ceil_div(units, few) * few, 1, std::max<std::int64_t>(1, strips));
 }
 
 // Elements of a strip and its outputs.
-inline std::int64_t strip_workspace(const StripLayout& s) { return s.rows * s.pitch + s.block_h * s.block_w; }
+inline std::int64_t strip_workspace(const StripLayout& s) { return s.rows * s.pitch + s.block_h * s.block_w * s.pixel; }
 
 // Calls body(place) for every strip of every input plane, from several threads.
 template <class Body>
