@@ -51,7 +51,8 @@ std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked
     case Algorithm::gemm:
       return pointwise_serves(p) && !gemm_pays<T>(p) ? pack_pointwise(p, weights) : pack_gemm(p, weights);
     default:
-      return channels_in_lanes_pays<T>(p) ? pack_channels_in_lanes(p, weights) : pack_direct(p, weights);
+      return channels_in_lanes_pays<T>({{p, 0}}) ? pack_channels_in_lanes<T>({{p, 0}}, weights)
+                                                 : pack_direct(p, weights);
   }
 }
 
@@ -194,13 +195,8 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
   const std::int64_t dx_image = s.c_in * s.in_plane(), dx_column = s.channels_last ? s.c_in : 1;
   if (p.c == 0) std::fill_n(dx, s.n * dx_image, T(0));
   if (p.c == 0 || p.k == 0 || s.n == 0) return;
-  struct Phase {
-    std::unique_ptr<PackedCorrelation<T>> gradient;
-    std::int64_t first;  // element of an image's dx
-  };
-  std::vector<Phase> gradients;
+  std::vector<OutputPhase> phases;
   bool unreached = false;  // some phase has no taps
-  double macs = 0;
   for (std::int64_t row_phase = 0; row_phase < std::min(s.stride_h, s.h); ++row_phase)
     for (std::int64_t column_phase = 0; column_phase < std::min(s.stride_w, s.w); ++column_phase) {
       p.out_h = (s.h - row_phase + s.stride_h - 1) / s.stride_h;
@@ -218,21 +214,31 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
           if (row % s.stride_h == 0 && column % s.stride_w == 0)
             p.taps.push_back({row / s.stride_h, column / s.stride_w, (r * s.k_w + q) * s.tap_stride()});
         }
-      if (p.taps.empty()) {
+      if (p.taps.empty())
         unreached = true;
-        continue;
-      }
-      const Weights<T> turned = {weight, s.c_out_group() * s.weight_c_out_stride(), s.weight_c_in_stride(),
-                                 s.weight_c_out_stride()};
-      flatten(p);
-      gradients.push_back({pack<T>(p, asked, turned), (row_phase * s.w + column_phase) * dx_column});
-      macs += p.macs() * double(s.n / p.images);
+      else
+        phases.push_back({p, (row_phase * s.w + column_phase) * dx_column});
     }
+  const Weights<T> turned = {weight, s.c_out_group() * s.weight_c_out_stride(), s.weight_c_in_stride(),
+                             s.weight_c_out_stride()};
+  const bool direct = asked == Algorithm::automatic || asked == Algorithm::direct;
+  if (phases.size() > 1 && direct && channels_in_lanes_pays<T>(phases)) {
+    for (OutputPhase& phase : phases) phase.problem.images = s.n;
+    if (unreached) std::fill_n(dx, s.n * dx_image, T(0));
+    return pack_channels_in_lanes(phases, turned)->run(dy, nullptr, false, dx);
+  }
+  std::vector<std::unique_ptr<PackedCorrelation<T>>> gradients;
+  double macs = 0;
+  for (OutputPhase& phase : phases) {
+    flatten(phase.problem);
+    gradients.push_back(pack<T>(phase.problem, asked, turned));
+    macs += phase.problem.macs() * double(s.n / phase.problem.images);
+  }
   const auto run = [&](std::int64_t image) {
     T* const to = dx + image * dx_image;
     if (unreached) std::fill_n(to, p.images * dx_image, T(0));
-    for (const Phase& phase : gradients)
-      phase.gradient->run(dy + image * s.c_out * s.out_plane(), nullptr, false, to + phase.first);
+    for (std::size_t i = 0; i < phases.size(); ++i)
+      gradients[i]->run(dy + image * s.c_out * s.out_plane(), nullptr, false, to + phases[i].first);
   };
   // Whole images are shared out, or one is where there are few.
   if (!by_image)

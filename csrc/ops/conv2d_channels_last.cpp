@@ -29,11 +29,32 @@ struct Step {
   std::int64_t first_segment;
 };
 
+// A phase of the outputs and its terms. All phases read the same strips.
+struct Part {
+  Correlation problem;               // taps in reading order
+  std::int64_t first;                // element of y
+  std::int64_t packed;               // where its weights begin in a group's
+  std::vector<std::int64_t> offset;  // of each segment
+  std::vector<Step> steps;
+};
+
+// All taps, and the outputs of the largest phase.
+Correlation all_phases(const std::vector<OutputPhase>& phases) {
+  Correlation all = phases.front().problem;
+  all.taps.clear();
+  for (const OutputPhase& phase : phases) {
+    all.taps.insert(all.taps.end(), phase.problem.taps.begin(), phase.problem.taps.end());
+    all.out_h = std::max(all.out_h, phase.problem.out_h);
+    all.out_w = std::max(all.out_w, phase.problem.out_w);
+  }
+  return all;
+}
+
 template <class T>
 class ChannelsInLanes final : public PackedCorrelation<T> {
  public:
-  ChannelsInLanes(const Correlation& problem, const Weights<T>& weights)
-      : p_(in_reading_order(problem)),
+  ChannelsInLanes(const std::vector<OutputPhase>& phases, const Weights<T>& weights)
+      : p_(all_phases(phases)),
         lanes_(kernels<T>().lanes),
         vectors_(ceil_div(p_.k, lanes_)),
         chunks_(ceil_div(vectors_, kChunkVectors)),
@@ -41,7 +62,12 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
         most_rows_(std::min(kMostProductRows, kernels<T>().most_rows[kChunkVectors])),
         packed_(weights.data ? packed_size() : 0) {
     cut_input();
-    cut_terms();
+    std::int64_t packed = 0;
+    for (const OutputPhase& phase : phases) {
+      parts_.push_back({in_reading_order(phase.problem), phase.first, packed, {}, {}});
+      cut_terms(parts_.back());
+      packed += vectors_ * lanes_ * phase.problem.reduction();
+    }
     if (weights.data) pack_weights(weights);
   }
 
@@ -66,14 +92,18 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       }
       T* const to = y + image * p_.y_image + group * p_.k * p_.y_plane + row0 * p_.y_row + column0 * p_.y_column;
       const std::int64_t begin = chunks_ * run / runs, end = chunks_ * (run + 1) / runs;
-      for (std::int64_t first = begin; first < end; first += chunks_at_once_) {
-        const std::int64_t last = std::min(end, first + chunks_at_once_);
-        for (std::int64_t chunk = first; chunk < last; ++chunk)
-          multiply_chunk(from, group, h, w, chunk, bias, relu, sums, sums + chunk_room(chunk - first, h * w));
-        if (p_.channels_last)
-          write(sums, h, w, first, last, to);
-        else
-          turn(sums, h, w, first, sums + chunk_room(1, h * w), to);
+      for (const Part& part : parts_) {
+        const Outputs outputs{std::clamp<std::int64_t>(part.problem.out_h - row0, 0, h),
+                              std::clamp<std::int64_t>(part.problem.out_w - column0, 0, w), w};
+        for (std::int64_t first = begin; first < end; first += chunks_at_once_) {
+          const std::int64_t last = std::min(end, first + chunks_at_once_);
+          for (std::int64_t chunk = first; chunk < last; ++chunk)
+            multiply_chunk(part, from, group, h, w, chunk, bias, relu, sums, sums + chunk_room(chunk - first, h * w));
+          if (p_.channels_last)
+            write(sums, h, outputs, first, last, to + part.first);
+          else
+            turn(sums, h, outputs, first, sums + chunk_room(1, h * w), to + part.first);
+        }
       }
     });
   }
@@ -103,6 +133,11 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   std::int64_t strip_row() const { return ((block_w_ - 1) * p_.step_w + columns_.count) * p_.c; }
   std::int64_t strip_size() const { return ((block_h_ - 1) * p_.step_h + rows_.count) * strip_row(); }
   std::int64_t workspace_size() const { return sums_size() + (copied_ ? strip_size() : 0); }
+
+  // Of a block and a phase: rows and columns that y has, out of `pitch` computed in a row.
+  struct Outputs {
+    std::int64_t rows, columns, pitch;
+  };
 
   void cut_input() {
     rows_ = tap_extent(p_, &Tap::row);
@@ -142,25 +177,25 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   }
 
   // Taps side by side in a strip are one segment; a segment of many channels is cut into several steps.
-  void cut_terms() {
-    const std::int64_t taps = std::int64_t(p_.taps.size());
+  void cut_terms(Part& part) const {
+    const std::vector<Tap>& tap = part.problem.taps;
+    const std::int64_t taps = std::int64_t(tap.size());
     std::int64_t together = 1;
     const auto side_by_side = [&](std::int64_t count) {
       for (std::int64_t t = 0; t < taps; ++t)
-        if (t % count && (p_.taps[t].row != p_.taps[t - 1].row || p_.taps[t].column != p_.taps[t - 1].column + 1))
-          return false;
+        if (t % count && (tap[t].row != tap[t - 1].row || tap[t].column != tap[t - 1].column + 1)) return false;
       return taps % count == 0;
     };
     for (std::int64_t count = 2; copied_ && count <= taps && count * p_.c <= kTermsInRegisters; ++count)
       if (side_by_side(count)) together = count;
     const std::int64_t length = together * p_.c, parts = ceil_div(length, kTermsInRegisters);
     for (std::int64_t t = 0; t < taps; t += together)
-      for (std::int64_t part = 0; part < parts; ++part) offset_.push_back(tap_offset(t) + length * part / parts);
+      for (std::int64_t i = 0; i < parts; ++i) part.offset.push_back(tap_offset(tap[t]) + length * i / parts);
     if (parts > 1) {
       for (std::int64_t t = 0; t < taps; ++t)
-        for (std::int64_t part = 0; part < parts; ++part) {
-          const std::int64_t first = length * part / parts;
-          steps_.push_back({t * length + first, 1, length * (part + 1) / parts - first, t * parts + part});
+        for (std::int64_t i = 0; i < parts; ++i) {
+          const std::int64_t first = length * i / parts;
+          part.steps.push_back({t * length + first, 1, length * (i + 1) / parts - first, t * parts + i});
         }
       return;
     }
@@ -168,25 +203,33 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     const std::int64_t cuts = std::min(steps, segments);
     for (std::int64_t cut = 0; cut < cuts; ++cut) {
       const std::int64_t first = segments * cut / cuts;
-      steps_.push_back({first * length, segments * (cut + 1) / cuts - first, length, first});
+      part.steps.push_back({first * length, segments * (cut + 1) / cuts - first, length, first});
     }
   }
 
-  std::int64_t tap_offset(std::int64_t t) const {
+  std::int64_t tap_offset(const Tap& tap) const {
     if (!copied_) return 0;  // the block begins there
-    return (p_.taps[t].row - rows_.first) * strip_row() + (p_.taps[t].column - columns_.first) * p_.c;
+    return (tap.row - rows_.first) * strip_row() + (tap.column - columns_.first) * p_.c;
+  }
+
+  // Where a chunk's weights begin, of one group and phase.
+  std::int64_t weights_begin(const Part& part, std::int64_t group, std::int64_t chunk) const {
+    return group * vectors_ * lanes_ * p_.reduction() + part.packed +
+           chunk_begin(chunk) * lanes_ * part.problem.reduction();
   }
 
   // u[tap][channel][output channel] of a chunk, zero past the last one
   void pack_weights(const Weights<T>& weights) {
-    parallel_for(p_.groups * chunks_, double(packed_size()), [&](std::int64_t unit) {
-      const std::int64_t group = unit / chunks_, chunk = unit % chunks_;
+    const std::int64_t parts = std::int64_t(parts_.size());
+    parallel_for(p_.groups * parts * chunks_, double(packed_size()), [&](std::int64_t unit) {
+      const Part& part = parts_[unit / chunks_ % parts];
+      const std::int64_t group = unit / chunks_ / parts, chunk = unit % chunks_;
       const std::int64_t first = chunk_begin(chunk) * lanes_, width = chunk_begin(chunk + 1) * lanes_ - first;
       const std::int64_t count = std::min(width, p_.k - first);
       const T* const from = weights.data + group * weights.group_stride + first * weights.k_stride;
-      T* const u = packed_.data() + (group * vectors_ * lanes_ + first) * p_.reduction();
-      if (count < width) std::fill_n(u, width * p_.reduction(), T(0));
-      pack_terms(p_, weights, from, count, width, TermOrder::taps_outermost, u);
+      T* const u = packed_.data() + weights_begin(part, group, chunk);
+      if (count < width) std::fill_n(u, width * part.problem.reduction(), T(0));
+      pack_terms(part.problem, weights, from, count, width, TermOrder::taps_outermost, u);
     });
   }
 
@@ -222,24 +265,24 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
                                end - begin, strip + (i - top) * strip_row() + c, p_.c);
   }
 
-  void multiply_chunk(const T* x, std::int64_t group, std::int64_t h, std::int64_t w, std::int64_t chunk, const T* bias,
-                      bool relu, T* padded_bias, T* sums) const {
+  void multiply_chunk(const Part& part, const T* x, std::int64_t group, std::int64_t h, std::int64_t w,
+                      std::int64_t chunk, const T* bias, bool relu, T* padded_bias, T* sums) const {
     const Kernels<T>& kernel = kernels<T>();
     const std::int64_t vectors = chunk_begin(chunk + 1) - chunk_begin(chunk), width = vectors * lanes_;
     const std::int64_t k = chunk_begin(chunk) * lanes_, count = std::min(width, p_.k - k);
-    const T* const u = packed_.data() + (group * vectors_ * lanes_ + k) * p_.reduction();
+    const T* const u = packed_.data() + weights_begin(part, group, chunk);
     if (bias) {
       std::copy_n(bias + group * p_.k + k, count, padded_bias);
       std::fill(padded_bias + count, padded_bias + width, T(0));
     }
     const std::int64_t x_row = copied_ ? strip_row() : p_.x_row, x_column = copied_ ? p_.c : p_.x_column;
     const std::int64_t panels = ceil_div(w, most_rows_), all = h * panels;
-    for (std::size_t i = 0; i < steps_.size(); ++i) {
-      const Step& step = steps_[i];
-      const bool last = i + 1 == steps_.size();
+    for (std::size_t i = 0; i < part.steps.size(); ++i) {
+      const Step& step = part.steps[i];
+      const bool last = i + 1 == part.steps.size();
       RowsProduct<T> product{};
       product.v_row = p_.step_w * x_column;
-      product.offset = offset_.data() + step.first_segment;
+      product.offset = part.offset.data() + step.first_segment;
       product.segments = step.segments;
       product.terms = step.terms;
       product.u = u + step.first * width;
@@ -259,34 +302,35 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     }
   }
 
-  // A chunk's sums to the planes of y.
-  void turn(const T* sums, std::int64_t h, std::int64_t w, std::int64_t chunk, T* turned, T* y) const {
+  // The sums of a chunk, of h rows, to the planes of y.
+  void turn(const T* sums, std::int64_t h, const Outputs& o, std::int64_t chunk, T* turned, T* y) const {
     const Kernels<T>& kernel = kernels<T>();
     const std::int64_t k = chunk_begin(chunk) * lanes_, width = chunk_begin(chunk + 1) * lanes_ - k;
-    const std::int64_t count = std::min(width, p_.k - k), positions = h * w;
+    const std::int64_t count = std::min(width, p_.k - k), positions = h * o.pitch;
     sums += kChunkVectors * lanes_;
     y += k * p_.y_plane;
-    if (p_.y_column == 1 && p_.y_row == w) return kernel.transpose(sums, width, positions, count, y, p_.y_plane);
+    if (p_.y_column == 1 && p_.y_row == o.pitch) return kernel.transpose(sums, width, positions, count, y, p_.y_plane);
     kernel.transpose(sums, width, positions, count, turned, positions);
-    kernel.place({turned, positions, int(count), 0, positions, w, w, y, p_.y_plane, p_.y_row, p_.y_column});
+    kernel.place(
+        {turned, positions, int(count), 0, o.rows * o.pitch, o.pitch, o.columns, y, p_.y_plane, p_.y_row, p_.y_column});
   }
 
-  // The chunks' sums to y, position after position.
-  void write(const T* sums, std::int64_t h, std::int64_t w, std::int64_t first, std::int64_t last, T* y) const {
+  // The sums of chunks [first, last), of h rows, to y, position after position.
+  void write(const T* sums, std::int64_t h, const Outputs& o, std::int64_t first, std::int64_t last, T* y) const {
     const std::int64_t width = kChunkVectors * lanes_, k = first * width, count = std::min(p_.k, last * width) - k;
     const std::int64_t whole = count / width, rest = count - whole * width;
     const std::int64_t rest_width = (chunk_begin(last) - chunk_begin(last - 1)) * lanes_;
-    const T* const rest_sums = sums + chunk_room(whole, h * w);
+    const T* const rest_sums = sums + chunk_room(whole, h * o.pitch);
     sums += width;
-    for (std::int64_t row = 0, at = 0; row < h; ++row) {
+    for (std::int64_t row = 0; row < o.rows; ++row) {
       T* to = y + row * p_.y_row + k;
+      std::int64_t at = row * o.pitch;
       if (!whole) {  // one chunk: positions as they follow one another
-        kernels<T>().copy_rows(rest_sums + at * rest_width, rest_width, w, rest, to, p_.y_column);
-        at += w;
+        kernels<T>().copy_rows(rest_sums + at * rest_width, rest_width, o.columns, rest, to, p_.y_column);
         continue;
       }
-      for (std::int64_t column = 0; column < w; ++column, ++at, to += p_.y_column) {
-        if (whole) kernels<T>().copy_rows(sums + at * width, h * w * width, whole, width, to, width);
+      for (std::int64_t column = 0; column < o.columns; ++column, ++at, to += p_.y_column) {
+        kernels<T>().copy_rows(sums + at * width, h * o.pitch * width, whole, width, to, width);
         if (rest) kernels<T>().copy_rows(rest_sums + at * rest_width, 0, 1, rest, to + whole * width, 0);
       }
     }
@@ -304,8 +348,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   TapExtent rows_, columns_;
   bool copied_;
   std::int64_t block_h_, block_w_, blocks_h_, blocks_w_;
-  std::vector<std::int64_t> offset_;  // of each segment
-  std::vector<Step> steps_;
+  std::vector<Part> parts_;
   Scratch<T> packed_;
 };
 
@@ -314,23 +357,28 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
 // Measured against the band. Channels last: faster where three quarters of the outputs' vectors are filled, or half of
 // them and a lone tap, which is read where it lies. Channels first: 1.0 to 1.25 times faster with 16 channels and more
 // on either side (AVX-512; 1.0 to 1.12 on AVX2), 1.3 to 1.6 where a strided map is small; 0.8 with 3 channels, 0.9 with
-// a lone tap.
+// a lone tap. All phases at once are 1.0 to 1.2 times faster than one after the other.
 template <class T>
-bool channels_in_lanes_pays(const Correlation& p) {
+bool channels_in_lanes_pays(const std::vector<OutputPhase>& phases) {
+  const Correlation p = all_phases(phases);
   if (!ChannelsInLanes<T>::serves(p)) return false;
   const std::int64_t lanes = kernels<T>().lanes, filled = ceil_div(p.k, lanes) * lanes;
   if (p.channels_last) return p.taps.size() == 1 ? 2 * p.k > lanes : 4 * p.k > 3 * filled;
-  return p.taps.size() > 1 && p.c >= 16 && 5 * p.k >= 4 * filled;
+  return p.taps.size() > phases.size() && p.c >= 16 && 5 * p.k >= 4 * filled;
 }
 
 template <class T>
-std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const Correlation& problem, const Weights<T>& weights) {
-  return std::make_unique<ChannelsInLanes<T>>(problem, weights);
+std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const std::vector<OutputPhase>& phases,
+                                                             const Weights<T>& weights) {
+  return std::make_unique<ChannelsInLanes<T>>(phases, weights);
 }
 
-template bool channels_in_lanes_pays<float>(const Correlation&);
-template bool channels_in_lanes_pays<double>(const Correlation&);
-template std::unique_ptr<PackedCorrelation<float>> pack_channels_in_lanes(const Correlation&, const Weights<float>&);
-template std::unique_ptr<PackedCorrelation<double>> pack_channels_in_lanes(const Correlation&, const Weights<double>&);
+#define CONVNET_INSTANTIATE(T)                                                                           \
+  template bool channels_in_lanes_pays<T>(const std::vector<OutputPhase>&);                              \
+  template std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const std::vector<OutputPhase>&, \
+                                                                        const Weights<T>&);
+CONVNET_INSTANTIATE(float)
+CONVNET_INSTANTIATE(double)
+#undef CONVNET_INSTANTIATE
 
 }  // namespace convnet

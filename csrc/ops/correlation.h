@@ -61,6 +61,12 @@ TapExtent tap_extent(const Correlation& problem, std::int64_t Tap::* place);
 // One tap, which every output finds inside the image: what it reads needs no padding.
 bool one_tap_inside(const Correlation& problem);
 
+// Outputs of one residue class of the stride, as the input gradient has them: the first one stands at y[first].
+struct OutputPhase {
+  Correlation problem;
+  std::int64_t first;
+};
+
 struct Conv2dShape;
 Correlation forward_correlation(const Conv2dShape& shape);
 
@@ -104,11 +110,12 @@ class PackedCorrelation {
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_direct(const Correlation& problem, const Weights<T>& weights);
 
-// The same with channels in lanes, which serves either layout.
+// The same with channels in lanes, which serves either layout, and several phases of the same input at once.
 template <class T>
-bool channels_in_lanes_pays(const Correlation& problem);  // whether it beats direct
+bool channels_in_lanes_pays(const std::vector<OutputPhase>& phases);  // whether it beats direct
 template <class T>
-std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const Correlation& problem, const Weights<T>& weights);
+std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const std::vector<OutputPhase>& phases,
+                                                             const Weights<T>& weights);
 
 template <class T>
 bool gemm_pays(const Correlation& problem);  // whether it beats direct, from one image's geometry
