@@ -200,10 +200,11 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
     std::fill_n(to, packed_size(), T(0));
     const Correlation& p = blocks_.p;
     for (const Tap& tap : p.taps) {
-      for (std::int64_t i = 0; i < together_ * blocks_.channels; ++i) {
-        const std::int64_t channel = i % blocks_.channels;
-        to[i] = weights.data[channel / p.k * weights.group_stride + channel % p.k * weights.k_stride + tap.source];
-      }
+      T* next = to;
+      for (std::int64_t column = 0; column < together_; ++column)
+        for (std::int64_t group = 0; group < p.groups; ++group)
+          for (std::int64_t k = 0; k < p.k; ++k)
+            *next++ = weights.data[group * weights.group_stride + k * weights.k_stride + tap.source];
       to += width_;
     }
   }
