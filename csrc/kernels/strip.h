@@ -52,12 +52,18 @@ template <class T, class Column>
 inline void split_pixels(std::int64_t columns, std::int64_t pixel, T* even, T* odd, Column&& column) {
   constexpr std::int64_t L = kLanes<T>;
   std::int64_t j = 0;
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
   if (const std::int64_t some = L / pixel; some > 1) {  // that fill most of a vector
     IntVec<T> evens = lane_numbers<T>();
     for (std::int64_t i = pixel; i < L; i += pixel)
       evens += lane_numbers<T>() < LaneInt<T>(i) ? IntVec<T>{} : IntVec<T>{} + LaneInt<T>(pixel);
     const IntVec<T> odds = evens + LaneInt<T>(pixel);
+    // What a whole vector writes too much is written again: the pixels after it.
+    for (; columns - j >= 2 * some + 2 && (columns - j) * pixel >= 2 * L; j += 2 * some) {
+      const Vec<T> a = column(j * pixel, L), b = column(j * pixel + L, L);
+      if (even) store(even + j / 2 * pixel, picked<T>(a, b, evens));
+      if (odd) store(odd + j / 2 * pixel, picked<T>(a, b, odds));
+    }
     for (; j < columns; j += 2 * some) {
       const std::int64_t pixels = columns - j < 2 * some ? columns - j : 2 * some, rest = (columns - j) * pixel;
       const Vec<T> a = column(j * pixel, rest < L ? rest : L);
@@ -68,7 +74,6 @@ inline void split_pixels(std::int64_t columns, std::int64_t pixel, T* even, T* o
     return;
   }
 #endif
-  // What a whole vector writes too much is written again: the pixels after it.
   for (; pixel <= L && (columns - j) * pixel >= 3 * L; j += 2) {
     if (even) store(even + j / 2 * pixel, column(j * pixel, L));
     if (odd) store(odd + j / 2 * pixel, column((j + 1) * pixel, L));

@@ -173,14 +173,24 @@ inline Vec<T> odds(Vec<T> a, Vec<T> b) {
   return every_second<1>(a, b, Lanes<T>{});
 }
 
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 // Of the lanes of a then b, those that are numbered.
 template <class T>
 inline Vec<T> picked(Vec<T> a, Vec<T> b, IntVec<T> number) {
+#if !defined(__AVX512F__)
+  IntVec<T> words = number;  // of 32 bits
+  if constexpr (sizeof(T) == 8) words = 2 * number * 0x100000001 + 0x100000000;
+  const auto words_of = [&](Vec<T> v) {
+    return reinterpret_cast<Vec<T>>(
+        _mm256_permutevar8x32_epi32(reinterpret_cast<__m256i>(v), reinterpret_cast<__m256i>(words)));
+  };
+  return number < kLanes<T> ? words_of(a) : words_of(b);
+#else
   if constexpr (sizeof(T) == 4)
     return _mm512_permutex2var_ps(a, reinterpret_cast<__m512i>(number), b);
   else
     return _mm512_permutex2var_pd(a, reinterpret_cast<__m512i>(number), b);
+#endif
 }
 #endif
 

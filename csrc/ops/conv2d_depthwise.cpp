@@ -2,6 +2,7 @@
 // pace. The input comes in strips in which each tap is a plain offset (strip.h); a vector holds columns of one output
 // row. Where channels lie last a vector holds these, and the input is read where it lies.
 #include <algorithm>
+#include <numeric>
 
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
@@ -67,8 +68,8 @@ class LastBlocks {
   std::int64_t chunk() const { return chunk_; }
   std::int64_t chunks() const { return ceil_div(channels, chunk_); }
   std::int64_t blocks() const { return p.images * ceil_div(p.out_h, block_h_) * ceil_div(p.out_w, block_w_); }
-  std::int64_t strip_size() const {
-    return copied_ ? ((block_h_ - 1) * p.step_h + rows_.count) * strip_columns_ * chunk_ : 0;
+  std::int64_t strip_size() const {  // with what a vector reads too much
+    return copied_ ? ((block_h_ - 1) * p.step_h + rows_.count) * strip_columns_ * chunk_ + lanes_ : 0;
   }
 
   Place place(std::int64_t chunk, std::int64_t block) const {
@@ -143,7 +144,9 @@ class LastBlocks {
       std::fill_n(strip, strip_columns_ * chunk_, T(0));
       if (row + i < 0 || row + i >= p.in_h) continue;
       const T* from = x + at.image * p.x_image + (row + i) * p.x_row + (column + begin) * p.x_column;
-      if (p.k == 1)
+      if (p.k == 1 && chunk_ == p.x_column)
+        std::copy_n(from, (end - begin) * chunk_, strip + begin * chunk_);
+      else if (p.k == 1)
         kernels<T>().copy_rows(from + at.channel, p.x_column, end - begin, at.channels, strip + begin * chunk_, chunk_);
       else
         for (std::int64_t j = begin; j < end; ++j, from += p.x_column)
@@ -160,45 +163,77 @@ class LastBlocks {
   Scratch<T> zeros_;  // a row of the image
 };
 
+// Channels that do not fill a vector are taken so many columns at a time, side by side as they lie: as many channels as
+// fill whole vectors, each column's under the same weights.
+template <class T>
+std::int64_t columns_together(const Correlation& p) {
+  const std::int64_t lanes = kernels<T>().lanes;
+  return p.k == 1 && p.groups < lanes && p.step_w == 1 && p.y_column == p.groups ? lanes / std::gcd(lanes, p.groups)
+                                                                                 : 1;
+}
+
+// Calls body(first column, columns, channels, taps) for the outputs of a run, `together` at a time and then the rest.
+template <class T, class Run, class Body>
+void for_columns_together(const Run& run, std::int64_t together, std::int64_t channels, std::int64_t taps,
+                          Body&& body) {
+  const std::int64_t whole = run.columns / together, first = whole * together;
+  if (whole > 0) body(0, whole, together * channels, run.tap);
+  if (first == run.columns) return;
+  std::vector<const T*> tap(run.tap, run.tap + taps);
+  for (const T*& from : tap) from += first * channels;
+  body(first, 1, (run.columns - first) * channels, tap.data());
+}
+
 template <class T>
 class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
  public:
   DepthwiseLastCorrelation(const Correlation& problem, const Weights<T>& weights)
       : blocks_(in_reading_order(problem), most_channels(problem),
-                kUnitOutputs / std::min(most_channels(problem), problem.groups * problem.k)),
+                (columns_together<T>(problem) > 1 ? kStripBytes / std::int64_t(sizeof(T)) : kUnitOutputs) /
+                    std::min(most_channels(problem), problem.groups * problem.k)),
         kind_(taps_kind(blocks_.p)),
+        together_(columns_together<T>(problem)),
+        width_(blocks_.padded(together_ * blocks_.channels)),
         weight_(weights.data ? packed_size() : 0) {
     if (!weights.data) return;
     T* to = weight_.data();
     std::fill_n(to, packed_size(), T(0));
     const Correlation& p = blocks_.p;
     for (const Tap& tap : p.taps) {
-      for (std::int64_t channel = 0; channel < blocks_.channels; ++channel)
-        to[channel] =
-            weights.data[channel / p.k * weights.group_stride + channel % p.k * weights.k_stride + tap.source];
-      to += blocks_.padded(blocks_.channels);
+      T* next = to;
+      for (std::int64_t column = 0; column < together_; ++column)
+        for (std::int64_t group = 0; group < p.groups; ++group)
+          for (std::int64_t k = 0; k < p.k; ++k)
+            *next++ = weights.data[group * weights.group_stride + k * weights.k_stride + tap.source];
+      to += width_;
     }
   }
 
   void run(const T* x, const T* bias, bool relu, T* y) const override {
     const Correlation& p = blocks_.p;
     const std::int64_t chunks = blocks_.chunks();
+    std::vector<T> biases;  // of columns together
+    for (std::int64_t i = 0; bias && together_ > 1 && i < together_ * blocks_.channels; ++i)
+      biases.push_back(bias[i % blocks_.channels]);
     parallel_for(blocks_.blocks() * chunks, p.macs(), [&](std::int64_t unit) {
       const auto at = blocks_.place(unit % chunks, unit / chunks);
       const T* const from = blocks_.input(x, at, thread_workspace<T>(std::size_t(blocks_.strip_size())));
       const T* const weight = weight_.data() + at.channel;
-      const std::int64_t weight_tap = blocks_.padded(blocks_.channels);
-      const T* const some_bias = bias ? bias + at.channel : nullptr;
+      const T* const some_bias = !bias ? nullptr : together_ > 1 ? biases.data() : bias + at.channel;
       T* const to = y + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel;
-      if (const auto grid = kernels<T>().depthwise_last_grid[int(kind_)]; grid && p.step_w == 1) {
+      if (const auto grid = kernels<T>().depthwise_last_grid[int(kind_)]; grid && p.step_w == 1 && together_ == 1) {
         const std::vector<const T*> row = blocks_.rows(from, at);
-        return grid({row.data(), blocks_.x_column(), blocks_.in_w(), blocks_.first_column(), weight, weight_tap,
-                     some_bias, relu, at.rows, at.columns, at.channels, to, p.y_row, p.y_column});
+        return grid({row.data(), blocks_.x_column(), blocks_.in_w(), blocks_.first_column(), weight, width_, some_bias,
+                     relu, at.rows, at.columns, at.channels, to, p.y_row, p.y_column});
       }
       blocks_.for_runs(from, at, [&](const auto& run) {
-        kernels<T>().depthwise_last({run.tap, p.step_w * blocks_.x_column(), p.reduction(), weight, weight_tap,
-                                     some_bias, relu, run.columns, at.channels,
-                                     to + run.row * p.y_row + run.column * p.y_column, p.y_column});
+        for_columns_together<T>(
+            run, together_, at.channels, p.reduction(),
+            [&](std::int64_t first, std::int64_t columns, std::int64_t some, const T* const* tap) {
+              kernels<T>().depthwise_last(
+                  {tap, together_ * p.step_w * blocks_.x_column(), p.reduction(), weight, width_, some_bias, relu,
+                   columns, some, to + run.row * p.y_row + (run.column + first) * p.y_column, together_ * p.y_column});
+            });
       });
     });
   }
@@ -213,13 +248,15 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
  private:
   // All of a pixel where it is read as it lies
   static std::int64_t most_channels(const Correlation& p) {
+    if (columns_together<T>(p) > 1) return p.groups;
     return p.k == 1 ? ceil_div(p.groups, kernels<T>().lanes) * kernels<T>().lanes
                     : kMostLastVectors * kernels<T>().lanes;
   }
-  std::size_t packed_size() const { return std::size_t(blocks_.padded(blocks_.channels) * blocks_.p.reduction()); }
+  std::size_t packed_size() const { return std::size_t(width_ * blocks_.p.reduction()); }
 
   LastBlocks<T> blocks_;
   DepthwiseTaps kind_;
+  std::int64_t together_, width_;  // of the weights of a tap
   Scratch<T> weight_;
 };
 
@@ -228,9 +265,11 @@ template <class T>
 void depthwise_last_weight_gradient(const Correlation& p, const T* dy, const T* x, T* dw) {
   constexpr std::int64_t most_slices = 64, most_outputs = 512;  // of a block: bounds the rounding error
   const Kernels<T>& kernel = kernels<T>();
-  const LastBlocks<T> all(p, kMostLastVectors * kernel.lanes, most_outputs);
+  const std::int64_t together = columns_together<T>(p);
+  const LastBlocks<T> all(p, together > 1 ? p.groups : kMostLastVectors * kernel.lanes, most_outputs);
+  const std::int64_t width = all.padded(together * all.chunk());
   const std::int64_t blocks = all.blocks(), chunks = all.chunks(), taps = p.reduction();
-  const std::int64_t slices = std::clamp<std::int64_t>(most_slices / chunks, 1, blocks), sums = taps * all.chunk();
+  const std::int64_t slices = std::clamp<std::int64_t>(most_slices / chunks, 1, blocks), sums = taps * width;
   const Scratch<T> partial(std::size_t(chunks * slices * sums));
   parallel_for(chunks * slices, p.macs(), [&](std::int64_t unit) {
     const std::int64_t chunk = unit / slices, slice = unit % slices;
@@ -243,9 +282,13 @@ void depthwise_last_weight_gradient(const Correlation& p, const T* dy, const T* 
       const T* const from = dy + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel;
       std::fill_n(of_block, sums, T(0));
       all.for_runs(all.input(x, at, strip), at, [&](const auto& run) {
-        kernel.depthwise_last_gradient({run.tap, p.step_w * all.x_column(), taps,
-                                        from + run.row * p.y_row + run.column * p.y_column, p.y_column, run.columns,
-                                        at.channels, of_block, all.chunk()});
+        for_columns_together<T>(
+            run, together, at.channels, taps,
+            [&](std::int64_t first, std::int64_t columns, std::int64_t some, const T* const* tap) {
+              kernel.depthwise_last_gradient({tap, together * p.step_w * all.x_column(), taps,
+                                              from + run.row * p.y_row + (run.column + first) * p.y_column,
+                                              together * p.y_column, columns, some, of_block, width});
+            });
       });
       kernel.axpby(T(1), sum, T(1), of_block, sums, sum);
     }
@@ -253,8 +296,10 @@ void depthwise_last_weight_gradient(const Correlation& p, const T* dy, const T* 
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     T* const sum = partial.data() + chunk * slices * sums;
     for (std::int64_t slice = 1; slice < slices; ++slice) kernel.axpby(T(1), sum, T(1), sum + slice * sums, sums, sum);
+    for (std::int64_t i = all.channels; together > 1 && i < together * all.channels; ++i)
+      for (std::int64_t t = 0; t < taps; ++t) sum[t * width + i % all.channels] += sum[t * width + i];
     const std::int64_t first = chunk * all.chunk();
-    kernel.copy_rows(sum, all.chunk(), taps, std::min(all.chunk(), all.channels - first), dw + first, all.channels);
+    kernel.copy_rows(sum, width, taps, std::min(all.chunk(), all.channels - first), dw + first, all.channels);
   }
 }
 

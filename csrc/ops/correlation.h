@@ -29,10 +29,10 @@ struct Correlation {
   std::int64_t x_image, x_plane, x_row, x_column;
   std::int64_t y_image, y_plane, y_row, y_column;
 
-  // Dense arrays
+  // Dense arrays; one channel each lies the same either way.
   void lay_out(bool last) {
-    channels_last = last;
     const std::int64_t x_channels = groups * c, y_channels = groups * k;
+    channels_last = last && (x_channels > 1 || y_channels > 1);
     x_image = x_channels * in_h * in_w;
     x_plane = last ? 1 : in_h * in_w;
     x_column = last ? x_channels : 1;
