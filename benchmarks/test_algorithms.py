@@ -1,8 +1,9 @@
 """Every algorithm on every layer, by turns, and the share of the processor's peak that it reaches.
 
 ``pytest benchmarks/test_algorithms.py -s`` prints a row a layer: what the thresholds in csrc/ops
-(`gemm_pays`, `winograd_pays`, `depthwise_serves`) come from. ``CONVNET_ISA`` and ``CONVNET_NUM_THREADS``
-choose what is measured.
+(`gemm_pays`, `pointwise_pays`, `channels_in_lanes_pays`, `winograd_pays`, `depthwise_serves`) come from; and
+how long channels last takes beside channels first. ``CONVNET_ISA`` and ``CONVNET_NUM_THREADS`` choose what is
+measured.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +103,38 @@ def test_algorithms(network: str, peak: Callable[[], float]) -> None:
         speeds = {name: 2e-9 * chosen.macs / t for name, t in times.items()}
         cells = [f"{name} {speed:.0f} ({speed / best_peak:.0%})" for name, speed in speeds.items()]
         print(f"{label:12} peak {best_peak:4.0f}  " + "  ".join(f"{cell:22}" for cell in cells).rstrip())
+
+
+def channels_last(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1))
+
+
+@pytest.mark.parametrize("network", ["conv2d", "resnet50", "mobilenet"])
+def test_layouts(network: str) -> None:
+    rng = np.random.default_rng(0)
+    print(f"\n{network}: time of NHWC over NCHW's, native")
+    for label, (n, c, h, w, k, kh, kw, *geometry) in layers(network):
+        x = rng.standard_normal((n, c, h, w), np.float32)
+        weight = rng.standard_normal((k, c // geometry[-1], kh, kw), np.float32)
+        dy = np.ones_like(convnet.conv2d(x, weight, None, *geometry))
+        first = dy, x, weight
+        last = channels_last(dy), channels_last(x), np.ascontiguousarray(weight.transpose(2, 3, 1, 0))
+        cells = []
+        for result in ("y", "dx", "dw"):
+            calls = {}
+            for layout, (d, *others) in (("NCHW", first), ("NHWC", last)):
+                if result == "y":
+                    calls[layout] = partial(convnet.conv2d, *others, None, *geometry, layout=layout)
+                else:
+                    calls[layout] = partial(
+                        convnet.conv2d_backward,
+                        *(d, *others, *geometry),
+                        needs=(result == "dx", result == "dw", False),
+                        layout=layout,
+                    )
+            times = dict.fromkeys(calls, np.inf)
+            for _ in range(ROUNDS):
+                for layout, call in calls.items():
+                    times[layout] = min(times[layout], least_seconds(call))
+            cells.append(f"{result} {times['NHWC'] / times['NCHW']:.2f}")
+        print(f"{label:12} " + "  ".join(cells))
