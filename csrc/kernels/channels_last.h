@@ -13,27 +13,35 @@ template <class T, int R, int V>
 void rows_product(const RowsProduct<T>& t) {
   constexpr int L = kLanes<T>;
   constexpr int pointers = (R + 2) / 3;  // one serves three rows: what an address can add
+  constexpr int turn = kTermsATurn<R, V>;
   Vec<T> sum[R][V] = {};
   const T* u = t.u;
   const T* ahead = t.ahead;
-  const std::int64_t row = t.v_row, ahead_step = t.ahead_step;
+  const std::int64_t row = t.v_row, ahead_step = turn * t.ahead_step;
   for (std::int64_t s = 0; s < t.segments; ++s) {
     const T* v[pointers];
 #pragma GCC unroll 8
     for (int a = 0; a < pointers; ++a) v[a] = t.v + t.offset[s] + 3 * a * row;
-    for (std::int64_t term = 0; term < t.terms; ++term, u += V * L, ahead += ahead_step) {
+    const auto add_term = [&](int k) {
       Vec<T> columns[V];
 #pragma GCC unroll 4
-      for (int j = 0; j < V; ++j) {
-        columns[j] = load(u + j * L);
-        __builtin_prefetch(ahead + j * L, 0, 2);
-      }
+      for (int j = 0; j < V; ++j) columns[j] = load(u + (k * V + j) * L);
 #pragma GCC unroll 24
       for (int i = 0; i < R; ++i)
 #pragma GCC unroll 4
-        for (int j = 0; j < V; ++j) sum[i][j] += v[i / 3][i % 3 * row] * columns[j];
+        for (int j = 0; j < V; ++j) sum[i][j] += v[i / 3][i % 3 * row + k] * columns[j];
+    };
+    std::int64_t term = 0;
+    for (; term + turn <= t.terms; term += turn, u += turn * V * L, ahead += ahead_step) {
+      fetch_ahead<turn * V>(ahead, ahead_step);
+      add_term(0);
+      if constexpr (turn == 2) add_term(1);
 #pragma GCC unroll 8
-      for (int a = 0; a < pointers; ++a) ++v[a];
+      for (int a = 0; a < pointers; ++a) v[a] += turn;
+    }
+    if (turn == 2 && term < t.terms) {
+      add_term(0);
+      u += V * L;
     }
   }
   finish_product<T>(sum, t.add, t.bias, t.relu, t.m);
