@@ -9,7 +9,6 @@ import pytest
 
 import convnet
 
-AVX512 = convnet.build_info()["isa"] == "avx512"  # whose choice differs for large maps and a single tap
 SQUARE = (1, 64, 56, 56), (64, 64, 3, 3), 1, 1
 
 
@@ -26,8 +25,8 @@ def threads() -> Iterator[None]:
         ("winograd", SQUARE, "float32"),
         ("direct", SQUARE, "float64"),
         ("direct", ((1, 64, 56, 56), (64, 64, 3, 3), 2, 1), "float32"),
-        ("gemm" if AVX512 else "direct", ((1, 256, 56, 56), (64, 256, 1, 1)), "float32"),
-        ("direct", ((1, 256, 14, 14), (64, 256, 1, 1)), "float32"),
+        ("gemm", ((1, 256, 56, 56), (64, 256, 1, 1)), "float32"),
+        ("direct", ((1, 256, 14, 14), (20, 256, 1, 1)), "float32"),
         ("direct", ((32, 1, 28, 28), (6, 1, 5, 5), 1, 2), "float32"),
         ("gemm", ((1, 1024, 14, 14), (256, 1024, 1, 1)), "float32"),
         ("gemm", ((1, 512, 14, 14), (512, 512, 1, 1), 2), "float64"),

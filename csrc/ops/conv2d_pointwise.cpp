@@ -155,15 +155,13 @@ class Pointwise final : public PackedCorrelation<T> {
 
 bool pointwise_serves(const Correlation& p) { return !p.channels_last && one_tap_inside(p); }
 
-// Measured against direct: 1.05 to 1.2 times faster where a vector is as long as a cache line, which the band's loads
-// would cross, and the map fills its tiles; 0.9 to 1.0 with half of the output channels or a quarter of the positions,
-// and 0.93 to 1.0 on AVX2.
+// Measured against direct: 1.05 to 1.2 times faster (AVX-512; 1.0 to 1.1 on AVX2) where the map fills its tiles,
+// and 1.15 where the step would have direct copy first; 0.9 to 1.0 with fewer output channels or a quarter of the
+// positions.
 template <class T>
 bool pointwise_pays(const Correlation& p) {
-  const Kernels<T>& kernel = kernels<T>();
-  const std::int64_t width = kVectors * kernel.lanes, positions = p.out_h * p.out_w;
-  return kernel.lanes * sizeof(T) == 64 && p.k >= 2 * kernel.most_rows[kVectors] &&
-         (positions >= 12 * width || (positions % width == 0 && positions >= 8 * width));
+  const std::int64_t width = kVectors * kernels<T>().lanes, positions = p.out_h * p.out_w;
+  return p.k >= 28 && (positions >= 12 * width || (positions % width == 0 && positions >= 8 * width));
 }
 
 template <class T>
