@@ -51,8 +51,7 @@ std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked
     case Algorithm::gemm:
       return pointwise_serves(p) && !gemm_pays<T>(p) ? pack_pointwise(p, weights) : pack_gemm(p, weights);
     default:
-      return channels_in_lanes_pays<T>({{p, 0}}) ? pack_channels_in_lanes<T>({{p, 0}}, weights)
-                                                 : pack_direct(p, weights);
+      return channels_in_lanes_pays<T>(p) ? pack_channels_in_lanes<T>({{p, 0}}, weights) : pack_direct(p, weights);
   }
 }
 
@@ -111,6 +110,17 @@ TapExtent tap_extent(const Correlation& p, std::int64_t Tap::* place) {
   const auto [least, most] = std::minmax_element(p.taps.begin(), p.taps.end(),
                                                  [=](const Tap& a, const Tap& b) { return a.*place < b.*place; });
   return {(*least).*place, (*most).*place - (*least).*place + 1};
+}
+
+Correlation all_phases(const std::vector<OutputPhase>& phases) {
+  Correlation all = phases.front().problem;
+  all.taps.clear();
+  for (const OutputPhase& phase : phases) {
+    all.taps.insert(all.taps.end(), phase.problem.taps.begin(), phase.problem.taps.end());
+    all.out_h = std::max(all.out_h, phase.problem.out_h);
+    all.out_w = std::max(all.out_w, phase.problem.out_w);
+  }
+  return all;
 }
 
 Correlation forward_correlation(const Conv2dShape& s) {
@@ -222,7 +232,7 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
   const Weights<T> turned = {weight, s.c_out_group() * s.weight_c_out_stride(), s.weight_c_in_stride(),
                              s.weight_c_out_stride()};
   const bool direct = asked == Algorithm::automatic || asked == Algorithm::direct;
-  if (phases.size() > 1 && direct && channels_in_lanes_pays<T>(phases)) {
+  if (phases.size() > 1 && direct && channels_in_lanes_pays<T>(all_phases(phases), phases.size())) {
     for (OutputPhase& phase : phases) phase.problem.images = s.n;
     if (unreached) std::fill_n(dx, s.n * dx_image, T(0));
     return pack_channels_in_lanes(phases, turned)->run(dy, nullptr, false, dx);

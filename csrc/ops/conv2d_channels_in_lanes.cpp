@@ -38,18 +38,6 @@ struct Part {
   std::vector<Step> steps;
 };
 
-// All taps, and the outputs of the largest phase.
-Correlation all_phases(const std::vector<OutputPhase>& phases) {
-  Correlation all = phases.front().problem;
-  all.taps.clear();
-  for (const OutputPhase& phase : phases) {
-    all.taps.insert(all.taps.end(), phase.problem.taps.begin(), phase.problem.taps.end());
-    all.out_h = std::max(all.out_h, phase.problem.out_h);
-    all.out_w = std::max(all.out_w, phase.problem.out_w);
-  }
-  return all;
-}
-
 template <class T>
 class ChannelsInLanes final : public PackedCorrelation<T> {
  public:
@@ -359,12 +347,11 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
 // on either side (AVX-512; 1.0 to 1.12 on AVX2), 1.3 to 1.6 where a strided map is small; 0.8 with 3 channels, 0.9 with
 // a lone tap. All phases at once are 1.0 to 1.2 times faster than one after the other.
 template <class T>
-bool channels_in_lanes_pays(const std::vector<OutputPhase>& phases) {
-  const Correlation p = all_phases(phases);
+bool channels_in_lanes_pays(const Correlation& p, std::size_t phases) {
   if (!ChannelsInLanes<T>::serves(p)) return false;
   const std::int64_t lanes = kernels<T>().lanes, filled = ceil_div(p.k, lanes) * lanes;
   if (p.channels_last) return p.taps.size() == 1 ? 2 * p.k > lanes : 4 * p.k > 3 * filled;
-  return p.taps.size() > phases.size() && p.c >= 16 && 5 * p.k >= 4 * filled;
+  return p.taps.size() > phases && p.c >= 16 && 5 * p.k >= 4 * filled;
 }
 
 template <class T>
@@ -374,7 +361,7 @@ std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const std::vector<O
 }
 
 #define CONVNET_INSTANTIATE(T)                                                                           \
-  template bool channels_in_lanes_pays<T>(const std::vector<OutputPhase>&);                              \
+  template bool channels_in_lanes_pays<T>(const Correlation&, std::size_t);                              \
   template std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const std::vector<OutputPhase>&, \
                                                                         const Weights<T>&);
 CONVNET_INSTANTIATE(float)

@@ -66,6 +66,8 @@ struct OutputPhase {
   Correlation problem;
   std::int64_t first;
 };
+// All taps, and the outputs of the largest phase.
+Correlation all_phases(const std::vector<OutputPhase>& phases);
 
 struct Conv2dShape;
 Correlation forward_correlation(const Conv2dShape& shape);
@@ -112,7 +114,7 @@ std::unique_ptr<PackedCorrelation<T>> pack_direct(const Correlation& problem, co
 
 // The same with channels in lanes, which serves either layout, and several phases of the same input at once.
 template <class T>
-bool channels_in_lanes_pays(const std::vector<OutputPhase>& phases);  // whether it beats direct
+bool channels_in_lanes_pays(const Correlation& all_phases, std::size_t phases = 1);  // whether it beats direct
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const std::vector<OutputPhase>& phases,
                                                              const Weights<T>& weights);
