@@ -33,7 +33,7 @@ Kernels<T> make() {
   add_rows_products<T, 1, 1>(table);
   add_rows_products<T, 1, 2>(table);
   table.depthwise_last = depthwise_last<T>;
-  table.depthwise_last_grid[int(DepthwiseTaps::grid3x3)] = depthwise_last_grid < T, 3, kRegisters >= 32 ? 4 : 2 > ;
+  table.depthwise_last_grid[int(DepthwiseTaps::grid3x3)] = depthwise_last_grid<T, 3, (kRegisters >= 32 ? 4 : 2)>;
   table.depthwise_last_grid[int(DepthwiseTaps::grid5x5)] = depthwise_last_grid<T, 5, 2>;
   table.depthwise_last_gradient = depthwise_last_gradient<T>;
   table.pack_panels = pack_panels<T>;

@@ -265,8 +265,7 @@ struct DepthwiseGradient {
 };
 
 // Outputs side by side in one row, channels in lanes: y[j·y_column + c] = bias[c] + sum over taps t of
-// weight[t·weight_tap
-// + c] · tap[t][j·step + c] for j < columns, c < channels. Taps and weight hold at least a vector.
+// weight[t·weight_tap + c] · tap[t][j·step + c] for j < columns, c < channels. Taps and weight hold at least a vector.
 template <class T>
 struct DepthwiseLast {
   const T* const* tap;

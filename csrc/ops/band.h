@@ -126,4 +126,35 @@ void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::in
   if (!turned) std::fill_n(out + p.c * band.channel_stride, band.columns + kMostVectors * kernel.lanes, T(0));
 }
 
+// The packing of one tap's positions where it lies inside the image: as `x`, one group's input, has them.
+template <class T>
+PanelPacking<T> packing_as_it_lies(const Correlation& p, const T* x) {
+  static constexpr std::int64_t no_offset = 0;
+  PanelPacking<T> packing{};
+  packing.x = x + p.taps[0].row * p.x_row + p.taps[0].column * p.x_column;
+  packing.channels = p.c;
+  packing.channel_stride = p.x_plane;
+  packing.taps = 1;
+  packing.tap_offset = &no_offset;
+  packing.columns = p.out_w;
+  packing.pitch = p.step_h * p.x_row;
+  packing.step = p.step_w;
+  return packing;
+}
+
+// The same of all taps, from a band.
+template <class T>
+PanelPacking<T> packing_of_band(const Correlation& p, const BandLayout& layout, const T* band) {
+  PanelPacking<T> packing{};
+  packing.x = band;
+  packing.channels = p.c;
+  packing.channel_stride = layout.channel_stride;
+  packing.taps = std::int64_t(p.taps.size());
+  packing.tap_offset = layout.tap_offset.data();
+  packing.columns = p.out_w;
+  packing.pitch = layout.pitch;
+  packing.step = 1;
+  return packing;
+}
+
 }  // namespace convnet

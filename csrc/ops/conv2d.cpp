@@ -15,9 +15,9 @@ namespace {
 
 // A single tap that reads the image as it lies needs no rows: the plane is one long row.
 void flatten(Correlation& p) {
-  const bool as_it_lies = p.taps.size() == 1 && p.taps[0].row == 0 && p.taps[0].column == 0 && p.step_h == 1 &&
-                          p.step_w == 1 && p.in_h == p.out_h && p.in_w == p.out_w &&
-                          p.y_column == (p.channels_last ? p.groups * p.k : 1) && p.y_row == p.out_w * p.y_column;
+  const bool as_it_lies = one_tap_inside(p) && p.step_h == 1 && p.step_w == 1 && p.in_h == p.out_h &&
+                          p.in_w == p.out_w && p.y_column == (p.channels_last ? p.groups * p.k : 1) &&
+                          p.y_row == p.out_w * p.y_column;
   if (!as_it_lies) return;
   p.in_w = p.out_w = p.in_h * p.in_w;
   p.in_h = p.out_h = 1;

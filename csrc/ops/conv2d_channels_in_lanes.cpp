@@ -130,10 +130,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   void cut_input() {
     rows_ = tap_extent(p_, &Tap::row);
     columns_ = tap_extent(p_, &Tap::column);
-    const bool inside = rows_.first >= 0 && columns_.first >= 0 &&
-                        (p_.out_h - 1) * p_.step_h + rows_.first + rows_.count <= p_.in_h &&
-                        (p_.out_w - 1) * p_.step_w + columns_.first + columns_.count <= p_.in_w;
-    copied_ = p_.taps.size() > 1 || !inside || !p_.channels_last;
+    copied_ = !p_.channels_last || !one_tap_inside(p_);
     const std::int64_t bytes_of_weights = p_.k * p_.reduction() * std::int64_t(sizeof(T));
     const std::int64_t most_input = std::clamp(bytes_of_weights, kInputBytes, kInputOfManyWeights) / sizeof(T);
     blocks_h_ = 1;

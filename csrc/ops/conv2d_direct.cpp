@@ -16,6 +16,10 @@ namespace {
 constexpr std::int64_t kBandBytes = 640 << 10, kOneTapBandBytes = 256 << 10;
 constexpr std::int64_t kTermsInRegisters = 512;  // summed before they meet the earlier ones: bounds the rounding error
 
+std::int64_t channels_in_registers(const Correlation& p) {
+  return std::max<std::int64_t>(1, kTermsInRegisters / std::int64_t(p.taps.size()));
+}
+
 // How the work is cut: panels of `rows` output channels, tiles of `vectors` vectors of positions, blocks of
 // block_h x block_w positions whose input band stays in the second-level cache.
 struct Blocking {
@@ -35,7 +39,7 @@ void run_panel(const Correlation& p, const Blocking& blocking, const BandLayout&
   const std::int64_t tile_width = blocking.vectors * kernel.lanes;
   const std::int64_t positions = (block_h - 1) * layout.pitch + block_w;
   const std::int64_t taps = std::int64_t(p.taps.size());
-  const std::int64_t channels_a_step = std::max<std::int64_t>(1, kTermsInRegisters / taps);
+  const std::int64_t channels_a_step = channels_in_registers(p);
   for (std::int64_t first = 0; first < positions; first += tile_width) {
     const std::int64_t count = std::min(tile_width, positions - first);
     const std::int64_t width = ceil_div(count, kernel.lanes) * kernel.lanes;
@@ -124,7 +128,7 @@ struct Cut {
         layout(p, blocking.block_h, blocking.block_w, blocks_w == 1),
         band_size(layout.template size<T>(p.c)) {
     const std::int64_t taps = std::int64_t(p.taps.size());
-    for (std::int64_t c = 0; c < std::min(p.c, std::max<std::int64_t>(1, kTermsInRegisters / taps)); ++c)
+    for (std::int64_t c = 0; c < std::min(p.c, channels_in_registers(p)); ++c)
       for (std::int64_t t = 0; t < taps; ++t) term_offset.push_back(c * layout.channel_stride + layout.tap_offset[t]);
     const int threads = threads_for(blocks * blocking.panels, p.macs());
     runs = threads == 1

@@ -144,7 +144,7 @@ class Gemm final : public PackedCorrelation<T> {
   void pack_panels(const Blocking& b, const T* x, std::int64_t group, std::int64_t begin, std::int64_t end, T* band,
                    T* packed) const {
     const Correlation& p = problem_;
-    const std::int64_t no_offset = 0, panel_size = b.rows * p.reduction();
+    const std::int64_t panel_size = b.rows * p.reduction();
     while (begin < end) {
       const std::int64_t image = begin / b.panels_an_image, stop = std::min(end, (image + 1) * b.panels_an_image);
       const std::int64_t first = panel_begin(b, begin % b.panels_an_image);
@@ -152,26 +152,9 @@ class Gemm final : public PackedCorrelation<T> {
       const std::int64_t row0 = first / p.out_w;
       const T* from = x + image * p.x_image + group * p.c * p.x_plane;
       const BandLayout band_layout = layout(as_it_lies_ ? 1 : (last - 1) / p.out_w - row0 + 1);
-      PanelPacking<T> packing{};
-      packing.channels = p.c;
-      packing.columns = p.out_w;
+      if (!as_it_lies_) fill_band(p, band_layout, from, row0, 0, band);
+      PanelPacking<T> packing = as_it_lies_ ? packing_as_it_lies(p, from) : packing_of_band<T>(p, band_layout, band);
       packing.width = b.rows;
-      if (as_it_lies_) {
-        packing.x = from + p.taps[0].row * p.x_row + p.taps[0].column * p.x_column;
-        packing.channel_stride = p.x_plane;
-        packing.taps = 1;
-        packing.tap_offset = &no_offset;
-        packing.pitch = p.step_h * p.x_row;
-        packing.step = p.step_w;
-      } else {
-        fill_band(p, band_layout, from, row0, 0, band);
-        packing.x = band;
-        packing.channel_stride = band_layout.channel_stride;
-        packing.taps = std::int64_t(p.taps.size());
-        packing.tap_offset = band_layout.tap_offset.data();
-        packing.pitch = band_layout.pitch;
-        packing.step = 1;
-      }
       const bool turned = as_it_lies_ && p.channels_last;
       const std::int64_t at_once = turned ? 1 : std::max<std::int64_t>(1, kPackedAtOnce / b.rows);
       for (std::int64_t panel = begin; panel < stop; panel += at_once) {

@@ -8,6 +8,7 @@
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
+#include "band.h"
 #include "correlation.h"
 #include "division.h"
 
@@ -103,19 +104,22 @@ class Pointwise final : public PackedCorrelation<T> {
     const Correlation& p = problem_;
     T* const columns = thread_workspace<T>(std::size_t(workspace_size()));
     T* const sums = columns + step_ * tiles_at_once_ * width_;
-    const std::int64_t k0 = panel_begin(own.begin), k1 = panel_begin(own.end), no_offset = 0;
+    const std::int64_t k0 = panel_begin(own.begin), k1 = panel_begin(own.end);
     const bool dense = p.y_column == 1 && p.y_row == p.out_w;
     const auto in_place = [&](std::int64_t in_tile) { return dense && in_tile % kernel.lanes == 0; };
     const auto sums_of = [&](std::int64_t at, std::int64_t k) {
       return one_step() ? sums : sums + at * (k1 - k0) + (k - k0) * width_;
     };
-    PanelPacking<T> packing{nullptr, 0,       p.x_plane,          1,        &no_offset, first,
-                            count,   p.out_w, p.step_h * p.x_row, p.step_w, width_,     columns};
-    x += p.taps[0].row * p.x_row + p.taps[0].column;
+    PanelPacking<T> packing = packing_as_it_lies(p, x);
+    packing.first = first;
+    packing.count = count;
+    packing.width = width_;
+    packing.packed = columns;
+    const T* const from = packing.x;
     for (std::int64_t c = 0; c < p.c; c += step_) {
       const std::int64_t channels = std::min(step_, p.c - c);
       const bool last = c + channels == p.c;
-      packing.x = x + c * p.x_plane;
+      packing.x = from + c * p.x_plane;
       packing.channels = channels;
       if (count % width_) std::fill_n(columns + count / width_ * channels * width_, channels * width_, T(0));
       kernel.pack_panels(packing);
