@@ -30,6 +30,7 @@ Kernels<T> make() {
   add_tiles<T, 1, 4>(table);
   add_products<T, 1, 1>(table);
   add_products<T, 1, 2>(table);
+  if constexpr (sizeof(T) == 4) add_products<T, 1, 3>(table);
   add_rows_products<T, 1, 1>(table);
   add_rows_products<T, 1, 2>(table);
   table.depthwise_last = depthwise_last<T>;
@@ -90,6 +91,7 @@ Kernels<T> make() {
     table.winograd_input = winograd_input;
     table.winograd_output = winograd_output;
     table.winograd_weights = winograd_weights;
+    table.winograd_weight_columns = winograd_weight_columns;
     table.winograd_turned_input = winograd_turned<6>;
     table.winograd_turned_gradient = winograd_turned<4>;
     table.winograd_weight_gradient = winograd_weight_gradient;

@@ -9,7 +9,7 @@ namespace convnet {
 constexpr int kMostRows = 24;        // the tallest tile of any instruction set
 constexpr int kMostVectors = 4;      // the widest
 constexpr int kMostPositions = 256;  // packed at once
-constexpr int kMostProductVectors = 2;
+constexpr int kMostProductVectors = 3;
 constexpr int kMostProductRows = 14;  // of rows_product and scattered_product
 
 // One tile of a product: c[i][j] (+)= sum over channels p and taps t of a[(p·taps + t)][i] · b[p·channel_stride +
@@ -94,7 +94,6 @@ constexpr int kWinogradPoints = 36;  // products of a tile
 struct WinogradRun {
   std::int64_t tile;  // the first one's place in the block
   int tiles;          // at most lanes - 1
-  int lanes;          // that may be written from `tile` on
   // The first tile's first input, from x, and which of the 6 rows and of the columns from there are in the image
   std::int64_t x;
   int row_begin, row_end, column_begin, column_end;
@@ -128,13 +127,26 @@ struct WinogradOutput {
   std::int64_t y_plane, y_row;
 };
 
-// u[point][lane] from the nine weights of a vector of output channels, weights[source[i]·lanes + lane], row by row.
+// The weights' transform: from weights[((vector·channels + channel)·9 + source[i])·lanes + lane], row by row, output
+// channels in lanes, to u[plane·u_plane + (channel·vectors + vector)·lanes + lane]. The planes are the 36 points or,
+// along the rows' axis only, six rows of three.
 template <class T>
 struct WinogradWeights {
   const T* weights;
+  std::int64_t channels, vectors;
   const std::int64_t* source;
+  bool rows_only;
   T* u;
-  std::int64_t u_point;
+  std::int64_t u_plane;
+};
+
+// Of one such row, g[column·plane + i] for i < count: points 1 to 4, u[(point - 1)·plane + i]. The other two are its
+// first and its last column.
+template <class T>
+struct WinogradWeightColumns {
+  const T* g;
+  std::int64_t plane, count;
+  T* u;
 };
 
 // Channels in lanes, for arrays that lie channels last and for the adjoint: tiles of inputs (run.x) or of outputs'
@@ -443,7 +455,8 @@ enum class LastKind { greatest, place, average, count };
 template <class T>
 struct Kernels {
   int lanes;
-  int most_rows[kMostVectors + 1];  // the tallest tile of so many vectors that stays in registers
+  int most_rows[kMostVectors + 1];                 // the tallest tile of so many vectors that stays in registers
+  int most_product_rows[kMostProductVectors + 1];  // of product, 0 where there is none
   void (*tile[kMostRows + 1][kMostVectors + 1])(const Tile<T>&);
   void (*product[kMostRows + 1][kMostProductVectors + 1])(const Product<T>&);
   void (*scattered_product[kMostProductRows + 1][kMostProductVectors + 1])(const ScatteredProduct<T>&);
@@ -508,6 +521,7 @@ struct Kernels {
   void (*winograd_input)(const WinogradInput<T>&);
   void (*winograd_output)(const WinogradOutput<T>&);
   void (*winograd_weights)(const WinogradWeights<T>&);
+  void (*winograd_weight_columns)(const WinogradWeightColumns<T>&);
   void (*winograd_turned_input)(const WinogradTurned<T>&);
   void (*winograd_turned_gradient)(const WinogradTurned<T>&);
   void (*winograd_weight_gradient)(const WinogradWeightGradient<T>&);

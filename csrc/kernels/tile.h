@@ -87,7 +87,7 @@ inline void finish_product(const Vec<T> (&sum)[R][V], bool add, const T* bias, b
 // The terms of a product that share a turn of its loop: two in the tiles in which the counting would take the
 // multiply-adds' place, where that is measured to pay.
 template <int R, int V>
-constexpr int kTermsATurn = kVectorBytes == 64 && V == 2 && R >= 7 ? 2 : 1;
+constexpr int kTermsATurn = kVectorBytes == 64 && V >= 2 && R * V >= 12 ? 2 : 1;
 
 // Weights that are wanted soon, `step` values of them: what no cache holds of them is fetched ahead.
 template <int Lines, class T>
@@ -151,11 +151,18 @@ void scattered_product(const ScatteredProduct<T>& t) {
   finish_product<T>(sum, t.add, static_cast<const T*>(nullptr), false, t.m);
 }
 
+// Three vectors leave registers for two terms a turn up to eight rows, with the registers of AVX-512.
+template <int V>
+constexpr int tallest_product() {
+  return V < 3 ? tallest<V>() : kVectorBytes == 64 ? 8 : 0;
+}
+
 template <class T, int R, int V>
 void add_products(Kernels<T>& table) {
-  if constexpr (R <= tallest<V>()) {
+  if constexpr (R <= tallest_product<V>()) {
     table.product[R][V] = product<T, R, V>;
-    if constexpr (R <= kMostProductRows) table.scattered_product[R][V] = scattered_product<T, R, V>;
+    table.most_product_rows[V] = R;
+    if constexpr (R <= kMostProductRows && V < 3) table.scattered_product[R][V] = scattered_product<T, R, V>;
     add_products<T, R + 1, V>(table);
   }
 }

@@ -247,10 +247,10 @@ inline void store_every_second(T* p, Vec<T> v, std::int64_t count) {
 #endif
 }
 
-// Lanes 1, 2, ... of v, then zero.
-template <class V, int... Lane>
+// The next lane of each of v; zero after the last one of every Count.
+template <int Count, class V, int... Lane>
 inline V next_lanes(V v, LaneList<Lane...>) {
-  return __builtin_shufflevector(v, V{}, (Lane + 1)...);
+  return __builtin_shufflevector(v, V{}, ((Lane + 1) % Count == 0 ? int(sizeof...(Lane)) : Lane + 1)...);
 }
 
 // One step of a transposition: swaps the odd blocks of D lanes of a with the even ones of b.

@@ -24,75 +24,104 @@ inline void winograd_input_points(const Vec<float>* d, Vec<float>* v) {
   v[4] = even_b - b * odd_b;
 }
 
-// Aᵀ along one axis.
+// Aᵀ along one axis, with the scale of G's rows.
 inline void winograd_output_points(const Vec<float>* m, Vec<float>* y) {
   constexpr float a = 0.70710678118654752f, b = 1.41421356237309505f;
+  constexpr float scale_a = -2.0f / 3, scale_b = 1.0f / 6;
   const Vec<float> sum_a = m[1] + m[2], difference_a = m[1] - m[2];
   const Vec<float> sum_b = m[3] + m[4], difference_b = m[3] - m[4];
-  y[0] = m[0] + sum_a + sum_b;
-  y[1] = a * difference_a + b * difference_b;
-  y[2] = 0.5f * sum_a + 2.0f * sum_b;
-  y[3] = m[5] + 0.5f * a * difference_a + 2.0f * b * difference_b;
+  y[0] = m[0] + scale_a * sum_a + scale_b * sum_b;
+  y[1] = scale_a * a * difference_a + scale_b * b * difference_b;
+  y[2] = 0.5f * scale_a * sum_a + 2.0f * scale_b * sum_b;
+  y[3] = m[5] + 0.5f * scale_a * a * difference_a + 2.0f * scale_b * b * difference_b;
 }
 
-// One run of one channel: the columns of the image are the lanes of the pass along the rows' axis; every fourth one
-// then is a lane of the other pass.
-template <bool whole>
-inline void winograd_input_run(const WinogradInput<float>& t, const WinogradRun& run, const float* x, float* v) {
-  constexpr int L = kLanes<float>;
+// N equal parts of a vector, to as many places.
+template <int N, int Part = 0>
+inline void store_parts(Vec<float> v, float* const* to, std::int64_t offset) {
+  using Lanes = Few<float, kLanes<float> / N>;
+  if constexpr (Part < N) {
+    *reinterpret_cast<Lanes*>(to[Part] + offset) =
+        few_lanes<Lanes, Part * kLanes<float> / N>(v, typename LanesUpTo<kLanes<float> / N>::type{});
+    store_parts<N, Part + 1>(v, to, offset);
+  }
+}
+
+// One channel of N runs, which have as many lanes each: the columns of the image are the lanes of the pass along the
+// rows' axis; every fourth one then is a lane of the other pass. Lanes past a run's tiles are overwritten by what comes
+// next, of the next run or channel.
+template <int N>
+inline void winograd_input_runs(const WinogradInput<float>& t, const WinogradRun* runs, const float* x, float* v) {
+  constexpr int L = kLanes<float>, own = L / N;
   alignas(64) static constexpr float zeros[4 * L] = {};
-  const float* row[6];
+  const float* row[N][6];
+  float* tile[N];
+#pragma GCC unroll 4
+  for (int r = 0; r < N; ++r) {
+    tile[r] = v + runs[r].tile;
 #pragma GCC unroll 6
-  for (int i = 0; i < 6; ++i) row[i] = i >= run.row_begin && i < run.row_end ? x + i * t.x_row : zeros;
+    for (int i = 0; i < 6; ++i)
+      row[r][i] = i >= runs[r].row_begin && i < runs[r].row_end ? x + runs[r].x + i * t.x_row : zeros;
+  }
   Vec<float> down[6][4];
 #pragma GCC unroll 4
   for (int q = 0; q < 4; ++q) {
-    const int begin = run.column_begin - q * L, end = run.column_end - q * L;
+    const WinogradRun& run = runs[q * N / 4];
+    const int offset = q * L % (4 * own), begin = run.column_begin - offset, end = run.column_end - offset;
     const int first = begin < 0 ? 0 : begin > L ? L : begin, last = end < first ? first : end > L ? L : end;
     Vec<float> d[6], points[6];
 #pragma GCC unroll 6
-    for (int i = 0; i < 6; ++i) d[i] = load_between(row[i] + q * L, first, last);
+    for (int i = 0; i < 6; ++i) d[i] = load_between(row[q * N / 4][i] + offset, first, last);
     winograd_input_points(d, points);
 #pragma GCC unroll 6
     for (int i = 0; i < 6; ++i) down[i][q] = points[i];
   }
+  const std::int64_t v_point = t.v_point;
+  std::int64_t point = 0;
 #pragma GCC unroll 6
-  for (int i = 0; i < 6; ++i, v += 6 * t.v_point) {
+  for (int i = 0; i < 6; ++i) {
     const Lanes<float> lanes;
-    const Vec<float> even0 = every_second<0>(down[i][0], down[i][1], lanes),
-                     even1 = every_second<0>(down[i][2], down[i][3], lanes);
-    const Vec<float> odd0 = every_second<1>(down[i][0], down[i][1], lanes),
-                     odd1 = every_second<1>(down[i][2], down[i][3], lanes);
+    const Vec<float> even0 = evens<float>(down[i][0], down[i][1]), even1 = evens<float>(down[i][2], down[i][3]);
+    const Vec<float> odd0 = odds<float>(down[i][0], down[i][1]), odd1 = odds<float>(down[i][2], down[i][3]);
     Vec<float> d[6], points[6];
-    d[0] = every_second<0>(even0, even1, lanes);
-    d[1] = every_second<0>(odd0, odd1, lanes);
-    d[2] = every_second<1>(even0, even1, lanes);
-    d[3] = every_second<1>(odd0, odd1, lanes);
-    d[4] = next_lanes(d[0], lanes);
-    d[5] = next_lanes(d[1], lanes);
+    d[0] = evens<float>(even0, even1);
+    d[1] = evens<float>(odd0, odd1);
+    d[2] = odds<float>(even0, even1);
+    d[3] = odds<float>(odd0, odd1);
+    d[4] = next_lanes<own>(d[0], lanes);
+    d[5] = next_lanes<own>(d[1], lanes);
     winograd_input_points(d, points);
 #pragma GCC unroll 6
-    for (int j = 0; j < 6; ++j) {
-      if constexpr (whole)
-        store(v + j * t.v_point, points[j]);
-      else
-        store_first(v + j * t.v_point, points[j], run.lanes);
-    }
+    for (int j = 0; j < 6; ++j, point += v_point) store_parts<N>(points[j], tile, point);
   }
 }
 
+// Whether all runs fit into such a part of the lanes, without an input past it.
+inline bool winograd_runs_fit(const WinogradInput<float>& t, int lanes) {
+  for (std::int64_t r = 0; r < t.run_count; ++r)
+    if (t.runs[r].tiles > lanes || t.runs[r].column_end > 4 * lanes) return false;
+  return true;
+}
+
 inline void winograd_input(const WinogradInput<float>& t) {
-  for (std::int64_t c = 0; c < t.channels; ++c)
-    for (std::int64_t r = 0; r < t.run_count; ++r) {
-      const WinogradRun& run = t.runs[r];
-      const float* x = t.x + c * t.x_plane + run.x;
-      float* v = t.v + c * t.v_channel + run.tile;
-      // Lanes past the run's tiles are overwritten by the next run's where there is one.
-      if (run.lanes == kLanes<float>)
-        winograd_input_run<true>(t, run, x, v);
-      else
-        winograd_input_run<false>(t, run, x, v);
+  constexpr int L = kLanes<float>;
+  const bool two = winograd_runs_fit(t, L / 2), four = winograd_runs_fit(t, L / 4);
+  for (std::int64_t c = 0; c < t.channels; ++c) {
+    const float* x = t.x + c * t.x_plane;
+    float* v = t.v + c * t.v_channel;
+    for (std::int64_t r = 0; r < t.run_count;) {
+      const std::int64_t left = t.run_count - r;
+      if (four && left >= 4) {
+        winograd_input_runs<4>(t, t.runs + r, x, v);
+        r += 4;
+      } else if (two && left >= 2) {
+        winograd_input_runs<2>(t, t.runs + r, x, v);
+        r += 2;
+      } else {
+        winograd_input_runs<1>(t, t.runs + r++, x, v);
+      }
     }
+  }
 }
 
 // Lanes are channels up to the finished 4x4 outputs; as many tiles as fill a vector of columns are then transposed.
@@ -152,50 +181,62 @@ inline void winograd_output(const WinogradOutput<float>& t) {
   }
 }
 
-// G along one axis.
-inline void winograd_weight_points(const Vec<double>* g, Vec<double>* u) {
-  constexpr double a = 0.70710678118654752440, b = 1.41421356237309504880;
+// G along one axis but for its scale, which stands in Aᵀ: g[0] + g[1] t + g[2] t² at the six points.
+inline void winograd_weight_points(const Vec<float>* g, Vec<float>* u) {
+  constexpr float a = 0.70710678118654752f, b = 1.41421356237309505f;
+  const Vec<float> even_a = g[0] + 0.5f * g[2], even_b = g[0] + 2.0f * g[2];
   u[0] = g[0];
+  u[1] = even_a + a * g[1];
+  u[2] = even_a - a * g[1];
+  u[3] = even_b + b * g[1];
+  u[4] = even_b - b * g[1];
   u[5] = g[2];
-  const Vec<double> even_a = (-2.0 / 3) * g[0] - (1.0 / 3) * g[2], odd_a = (-2.0 / 3 * a) * g[1];
-  u[1] = even_a + odd_a;
-  u[2] = even_a - odd_a;
-  const Vec<double> even_b = (1.0 / 6) * g[0] + (1.0 / 3) * g[2], odd_b = (b / 6) * g[1];
-  u[3] = even_b + odd_b;
-  u[4] = even_b - odd_b;
 }
 
-// In double, rounded once.
 inline void winograd_weights(const WinogradWeights<float>& t) {
-  constexpr int L = kLanes<double>;
-  typedef float Half __attribute__((vector_size(kVectorBytes / 2)));
-  Vec<double> down[2][3][6];  // of either half of the lanes
-#pragma GCC unroll 2
-  for (int half = 0; half < 2; ++half)
+  constexpr int L = kLanes<float>;
+  const std::int64_t u_plane = t.u_plane;
+  float* to = t.u;
+  for (std::int64_t c = 0; c < t.channels; ++c)
+    for (std::int64_t v = 0; v < t.vectors; ++v, to += L) {
+      const float* const weights = t.weights + (v * t.channels + c) * 9 * L;
+      Vec<float> down[3][6];
 #pragma GCC unroll 3
-    for (int j = 0; j < 3; ++j) {
-      Vec<double> column[3];
+      for (int j = 0; j < 3; ++j) {
+        Vec<float> g[3];
 #pragma GCC unroll 3
-      for (int i = 0; i < 3; ++i) {
-        Half lanes;
-        __builtin_memcpy(&lanes, t.weights + t.source[3 * i + j] * 2 * L + half * L, sizeof lanes);
-        column[i] = __builtin_convertvector(lanes, Vec<double>);
+        for (int i = 0; i < 3; ++i) g[i] = load(weights + t.source[3 * i + j] * L);
+        winograd_weight_points(g, down[j]);
       }
-      winograd_weight_points(column, down[half][j]);
-    }
-  float* u = t.u;
-  for (int i = 0; i < 6; ++i) {
-    Vec<double> points[2][6];
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      const Vec<double> row[3] = {down[half][0][i], down[half][1][i], down[half][2][i]};
-      winograd_weight_points(row, points[half]);
-    }
+      float* u = to;
 #pragma GCC unroll 6
-    for (int j = 0; j < 6; ++j, u += t.u_point) {
-      const Half low = __builtin_convertvector(points[0][j], Half), high = __builtin_convertvector(points[1][j], Half);
-      store(u, joined<float>(low, high, Lanes<float>{}));
+      for (int i = 0; i < 6; ++i) {
+        const Vec<float> row[3] = {down[0][i], down[1][i], down[2][i]};
+        if (t.rows_only) {
+#pragma GCC unroll 3
+          for (int j = 0; j < 3; ++j, u += u_plane) store(u, row[j]);
+        } else {
+          Vec<float> points[6];
+          winograd_weight_points(row, points);
+#pragma GCC unroll 6
+          for (int j = 0; j < 6; ++j, u += u_plane) store(u, points[j]);
+        }
+      }
     }
+}
+
+// What rows_only has left for later: points 1 to 4 of a row.
+inline void winograd_weight_columns(const WinogradWeightColumns<float>& t) {
+  constexpr int L = kLanes<float>;
+  const std::int64_t plane = t.plane;
+  const float* from = t.g;
+  float* u = t.u;
+  for (const float* const end = from + t.count; from < end; from += L, u += L) {
+    const Vec<float> g[3] = {load(from), load(from + plane), load(from + 2 * plane)};
+    Vec<float> points[6];
+    winograd_weight_points(g, points);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) store(u + j * plane, points[j + 1]);
   }
 }
 
@@ -284,7 +325,7 @@ void winograd_turned(const WinogradTurned<float>& t) {
   }
 }
 
-// Gᵀ along one axis.
+// Gᵀ along one axis, with its scale.
 inline void winograd_weight_gradient_points(const Vec<float>* u, Vec<float>* g) {
   constexpr float a = 0.70710678118654752f, b = 1.41421356237309505f;
   const Vec<float> sum_a = u[1] + u[2], difference_a = u[1] - u[2];

@@ -19,8 +19,13 @@ namespace {
 
 constexpr std::int64_t kInputBytes = 1 << 20;            // of the second-level cache, for a block's transformed input
 constexpr std::int64_t kFewTiles = 24, kManyTiles = 56;  // a block's, where that allows them: it reads all weights
-constexpr std::int64_t kChunkVectors = 2;                // of output channels
-constexpr double kSerialWork = 1.5e6;  // multiply-adds below which sharing the work costs more than it saves
+// An image of few tiles needs each weight so seldom that reading the 36 points of nine takes longer than making half of
+// them. Measured: 1.5 times faster for 4 tiles (7x7), 1.1 for 6, 0.9 to 1.0 for 9, where packing for one call counts
+// more: 1.2 to 1.9.
+constexpr std::int64_t kRowsOnlyTiles = 9;
+constexpr std::int64_t kRowsOnlyChannels = 32;  // at once: what is made of their weights stays in the first-level cache
+constexpr std::int64_t kPackedAtOnce = 16;      // channels
+constexpr double kSerialWork = 1.5e6;           // multiply-adds below which sharing the work costs more than it saves
 constexpr std::int64_t kTermsInRegisters =
     128;  // channels summed before they meet the earlier ones: bounds the rounding error
 
@@ -50,6 +55,25 @@ Blocking choose_blocking(const Correlation& p, std::int64_t chunks, int threads)
   return b;
 }
 
+std::int64_t tiles_an_image(const Correlation& p) {
+  const WinogradTiles tiles(p);
+  return tiles.rows * tiles.columns;
+}
+
+// The height of equal panels of so many tiles
+std::int64_t panel_height(std::int64_t tiles, std::int64_t most) { return ceil_div(tiles, ceil_div(tiles, most)); }
+
+// The vectors of output channels in a chunk: whichever fill more registers with the sums of an image's tiles.
+std::int64_t choose_chunk_vectors(const Correlation& p) {
+  const Kernels<float>& kernel = kernels<float>();
+  const std::int64_t tiles = tiles_an_image(p);
+  if (p.channels_last || tiles <= kRowsOnlyTiles || kernel.most_product_rows[3] == 0) return 2;
+  const auto sums = [&](std::int64_t vectors) {
+    return vectors * panel_height(tiles, kernel.most_product_rows[vectors]);
+  };
+  return sums(3) > sums(2) ? 3 : 2;
+}
+
 class Winograd final : public PackedCorrelation<float> {
  public:
   Winograd(const Correlation& problem, const Weights<float>& weights)
@@ -57,7 +81,11 @@ class Winograd final : public PackedCorrelation<float> {
         grid_(winograd_grid(problem)),
         lanes_(kernels<float>().lanes),
         vectors_(ceil_div(problem.k, lanes_)),
-        chunks_(ceil_div(vectors_, kChunkVectors)),
+        rows_only_(tiles_an_image(problem) <= kRowsOnlyTiles),
+        most_chunk_vectors_(choose_chunk_vectors(problem)),
+        chunks_(ceil_div(vectors_, most_chunk_vectors_)),
+        planes_(rows_only_ ? kWinogradPoints / 2 : kWinogradPoints),
+        block_(rows_only_ ? kRowsOnlyChannels : problem.c),
         packed_(weights.data ? packed_size() : 0) {
     if (weights.data) pack_weights(weights);
   }
@@ -71,13 +99,13 @@ class Winograd final : public PackedCorrelation<float> {
     parallel_for(problem_.groups * blocking.blocks * blocking.chunk_runs, work, [&](std::int64_t unit) {
       const std::int64_t run = unit % blocking.chunk_runs, block = unit / blocking.chunk_runs % blocking.blocks,
                          group = unit / blocking.chunk_runs / blocking.blocks;
-      float* const v = thread_workspace<float>(std::size_t(v_size + m_size));
+      float* const v = thread_workspace<float>(std::size_t(v_size + m_size + u_size()));
       const std::vector<WinogradRun> runs =
           winograd_runs(problem_, grid_[0], blocking.tiles, blocking.begin(block), blocking.begin(block + 1));
       if (!workspace_holds(number, unit / blocking.chunk_runs)) transform_input(call, group, runs, v);
       for (std::int64_t chunk = chunks_ * run / blocking.chunk_runs; chunk < chunks_ * (run + 1) / blocking.chunk_runs;
            ++chunk)
-        multiply_chunk(call, group, runs, chunk, v, v + v_size);
+        multiply_chunk(call, group, runs, chunk, v, v + v_size, v + v_size + m_size);
     });
   }
 
@@ -86,8 +114,9 @@ class Winograd final : public PackedCorrelation<float> {
     const Blocking blocking = choose_blocking(problem_, chunks_, work == 0 ? 1 : num_threads());
     const std::int64_t v = v_size(blocking), m = m_size(blocking), tiles = blocking.most_tiles();
     const std::int64_t vectors = ceil_div(vectors_, chunks_);
-    const std::int64_t workspace = threads_for(problem_.groups * blocking.blocks * blocking.chunk_runs, work) * (v + m);
-    return {"winograd", ceil_div(tiles, ceil_div(tiles, kernels<float>().most_rows[vectors])), vectors * lanes_,
+    const std::int64_t workspace =
+        threads_for(problem_.groups * blocking.blocks * blocking.chunk_runs, work) * (v + m + u_size());
+    return {"winograd", panel_height(tiles, most_rows(vectors)), vectors * lanes_,
             std::int64_t(packed_size() * sizeof(float)), workspace * std::int64_t(sizeof(float))};
   }
 
@@ -99,13 +128,20 @@ class Winograd final : public PackedCorrelation<float> {
     return macs < kSerialWork ? 0 : macs;
   }
 
+  std::int64_t most_rows(std::int64_t vectors) const {
+    const Kernels<float>& kernel = kernels<float>();
+    return problem_.channels_last ? std::min(kMostProductRows, kernel.most_rows[vectors])
+                                  : kernel.most_product_rows[vectors];
+  }
   // From point to point: a vector more than needed, or all 36 would fall into a few of the cache's sets.
   std::int64_t v_point(const Blocking& b) const {
     return (problem_.channels_last ? v_tile() : problem_.c) * b.most_tiles() + lanes_;
   }
-  std::int64_t m_point(const Blocking& b) const { return (b.most_tiles() * kChunkVectors + 1) * lanes_; }
+  std::int64_t m_point(const Blocking& b) const { return (b.most_tiles() * most_chunk_vectors_ + 1) * lanes_; }
   std::int64_t v_size(const Blocking& b) const { return v_point(b) * kWinogradPoints + lanes_; }
   std::int64_t m_size(const Blocking& b) const { return m_point(b) * kWinogradPoints; }
+  // Points 1 to 4 of a row of the weights' transform
+  std::int64_t u_size() const { return rows_only_ ? 4 * plane_size(block_, most_chunk_vectors_) : 0; }
   // Channels last: from tile to tile, an odd number of vectors for the cache's sets
   std::int64_t v_tile() const { return (ceil_div(problem_.c, lanes_) | 1) * lanes_; }
   std::size_t packed_size() const { return std::size_t(problem_.groups * weights_begin(chunks_)); }
@@ -120,54 +156,61 @@ class Winograd final : public PackedCorrelation<float> {
   };
 
   std::int64_t chunk_begin(std::int64_t chunk) const { return vectors_ * chunk / chunks_; }
-  // u[point][channel][output channel] of a chunk, a vector more from point to point for the cache's sets.
+  // A chunk's weights: [block of channels][plane][channel][output channel], a vector more from plane to plane for the
+  // cache's sets. The planes are the points, or rows of three.
+  std::int64_t plane_size(std::int64_t channels, std::int64_t vectors) const {
+    return (channels * vectors + 1) * lanes_;
+  }
   std::int64_t weights_begin(std::int64_t chunk) const {
-    return kWinogradPoints * lanes_ * (problem_.c * chunk_begin(chunk) + chunk);
+    return planes_ * lanes_ * (problem_.c * chunk_begin(chunk) + chunk * ceil_div(problem_.c, block_));
   }
 
   void pack_weights(const Weights<float>& weights) {
-    constexpr std::int64_t channels_a_step = 16;
+    const double work = double(problem_.groups * problem_.k * problem_.c * 100);
+    parallel_for(problem_.groups * chunks_, work, [&](std::int64_t unit) {
+      const std::int64_t group = unit / chunks_, chunk = unit % chunks_;
+      const std::int64_t begin = chunk_begin(chunk), vectors = chunk_begin(chunk + 1) - begin;
+      float* u = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
+      for (std::int64_t first = 0; first < problem_.c; first += block_) {
+        const std::int64_t end = std::min(first + block_, problem_.c), plane = plane_size(end - first, vectors);
+        for (std::int64_t c = first; c < end; c += kPackedAtOnce)
+          pack_channels(weights, group, begin, vectors, c, std::min(kPackedAtOnce, end - c),
+                        u + (c - first) * vectors * lanes_, plane);
+        u += planes_ * plane;
+      }
+    });
+  }
+
+  // The weights of some vectors of output channels and of up to kPackedAtOnce channels
+  void pack_channels(const Weights<float>& weights, std::int64_t group, std::int64_t begin, std::int64_t vectors,
+                     std::int64_t c, std::int64_t channels, float* u, std::int64_t plane) const {
     constexpr std::int64_t in_order[9] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
     std::int64_t source[9];
     for (std::size_t i = 0; i < 9; ++i) source[i] = grid_[i].source;
     const Kernels<float>& kernel = kernels<float>();
-    const double work = double(problem_.groups * problem_.k * problem_.c * 100);
-    parallel_for(problem_.groups * chunks_, work, [&](std::int64_t unit) {
-      const std::int64_t group = unit / chunks_, chunk = unit % chunks_;
-      const std::int64_t begin = chunk_begin(chunk), vectors = chunk_begin(chunk + 1) - begin, width = vectors * lanes_;
-      const float* const from = weights.data + group * weights.group_stride + begin * lanes_ * weights.k_stride;
-      float* const out = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
-      // Nine weights of each channel of a step, output channels in lanes; zero past the last one
-      const std::int64_t vector_size = channels_a_step * 9 * lanes_;
-      float* const nine = thread_workspace<float>(std::size_t(vectors * vector_size));
-      std::fill_n(nine, vectors * vector_size, 0.0f);
-      for (std::int64_t c0 = 0; c0 < problem_.c; c0 += channels_a_step) {
-        const std::int64_t channels = std::min(channels_a_step, problem_.c - c0);
-        for (std::int64_t v = 0; v < vectors; ++v) {
-          const std::int64_t count = std::min(lanes_, problem_.k - (begin + v) * lanes_);
-          const float* step = from + v * lanes_ * weights.k_stride + c0 * weights.c_stride;
-          if (problem_.channels_last)
-            for (std::int64_t i = 0; i < 9; ++i) {
-              float* const to = nine + v * vector_size + i * lanes_;
-              if (weights.k_stride == 1)
-                kernel.copy_rows(step + source[i], weights.c_stride, channels, count, to, 9 * lanes_);
-              else
-                kernel.transpose(step + source[i], weights.k_stride, count, channels, to, 9 * lanes_);
-            }
-          else if (weights.c_stride == 9)
-            kernel.transpose(step, weights.k_stride, count, channels * 9, nine + v * vector_size, lanes_);
+    // Nine weights of each channel, output channels in lanes; zero past the last one
+    const std::int64_t turned = 9 * lanes_;
+    float* const all = thread_workspace<float>(std::size_t(vectors * channels * turned));
+    for (std::int64_t v = 0; v < vectors; ++v) {
+      const float* const from =
+          weights.data + group * weights.group_stride + (begin + v) * lanes_ * weights.k_stride + c * weights.c_stride;
+      float* const nine = all + v * channels * turned;
+      const std::int64_t count = std::min(lanes_, problem_.k - (begin + v) * lanes_);
+      if (count < lanes_) std::fill_n(nine, channels * turned, 0.0f);
+      if (problem_.channels_last)
+        for (std::int64_t i = 0; i < 9; ++i) {
+          if (weights.k_stride == 1)
+            kernel.copy_rows(from + source[i], weights.c_stride, channels, count, nine + i * lanes_, turned);
           else
-            for (std::int64_t c = 0; c < channels; ++c)
-              kernel.transpose(step + c * weights.c_stride, weights.k_stride, count, 9,
-                               nine + v * vector_size + c * 9 * lanes_, lanes_);
+            kernel.transpose(from + source[i], weights.k_stride, count, channels, nine + i * lanes_, turned);
         }
-        for (std::int64_t c = 0; c < channels; ++c)
-          for (std::int64_t v = 0; v < vectors; ++v)
-            kernel.winograd_weights({nine + v * vector_size + c * 9 * lanes_,
-                                     problem_.channels_last ? in_order : source, out + (c0 + c) * width + v * lanes_,
-                                     problem_.c * width + lanes_});
-      }
-    });
+      else if (weights.c_stride == 9)
+        kernel.transpose(from, weights.k_stride, count, channels * 9, nine, lanes_);
+      else
+        for (std::int64_t i = 0; i < channels; ++i)
+          kernel.transpose(from + i * weights.c_stride, weights.k_stride, count, 9, nine + i * turned, lanes_);
+    }
+    kernel.winograd_weights({all, channels, vectors, problem_.channels_last ? in_order : source, rows_only_, u, plane});
   }
 
   void transform_input(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, float* v) const {
@@ -184,32 +227,49 @@ class Winograd final : public PackedCorrelation<float> {
   }
 
   void multiply_chunk(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, std::int64_t chunk,
-                      const float* v, float* m) const {
+                      const float* v, float* m, float* u) const {
     const Kernels<float>& kernel = kernels<float>();
     const Correlation& p = problem_;
     const std::int64_t tiles = runs.back().tile + runs.back().tiles;
     const std::int64_t begin = chunk_begin(chunk), vectors = chunk_begin(chunk + 1) - begin, width = vectors * lanes_;
-    const std::int64_t most_rows =
-        p.channels_last ? std::min(kMostProductRows, kernel.most_rows[vectors]) : kernel.most_rows[vectors];
-    const std::int64_t panels = ceil_div(tiles, most_rows), no_offset = 0;
-    const float* u = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
-    for (std::int64_t point = 0; point < kWinogradPoints; ++point, u += lanes_)
-      for (std::int64_t c = 0; c < p.c; c += kTermsInRegisters) {
-        const std::int64_t channels = std::min(kTermsInRegisters, p.c - c);
-        for (std::int64_t panel = 0; panel < panels; ++panel) {
-          const std::int64_t first = tiles * panel / panels, rows = tiles * (panel + 1) / panels - first;
-          float* const sums = m + point * call.m_point + first * width;
-          const float* const ahead = u + channels * width * (panels + panel) / panels;
-          const float* const from = v + point * call.v_point;
-          if (p.channels_last)
-            kernel.rows_product[rows][vectors]({from + first * v_tile() + c, v_tile(), &no_offset, 1, channels, u, sums,
-                                                c > 0, nullptr, false, ahead, width / panels});
-          else
-            kernel.product[rows][vectors](
-                {from + c * tiles + first, tiles, u, channels, sums, c > 0, nullptr, false, ahead, width / panels});
-        }
-        u += channels * width;
+    const std::int64_t panels = ceil_div(tiles, most_rows(vectors)), no_offset = 0;
+    // One point's sums over some channels; meanwhile `fetched` values a channel are fetched from `ahead` on.
+    const auto multiply = [&](std::int64_t point, std::int64_t c, std::int64_t channels, const float* weights,
+                              const float* ahead, std::int64_t fetched) {
+      const std::int64_t step = fetched / panels;
+      for (std::int64_t panel = 0; panel < panels; ++panel, ahead += channels * step) {
+        const std::int64_t first = tiles * panel / panels, rows = tiles * (panel + 1) / panels - first;
+        float* const sums = m + point * call.m_point + first * width;
+        const float* const from = v + point * call.v_point;
+        if (p.channels_last)
+          kernel.rows_product[rows][vectors]({from + first * v_tile() + c, v_tile(), &no_offset, 1, channels, weights,
+                                              sums, c > 0, nullptr, false, ahead, step});
+        else
+          kernel.product[rows][vectors](
+              {from + c * tiles + first, tiles, weights, channels, sums, c > 0, nullptr, false, ahead, step});
       }
+    };
+    const float* g = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
+    if (rows_only_)
+      for (std::int64_t c = 0; c < p.c; c += block_) {
+        const std::int64_t channels = std::min(block_, p.c - c), plane = plane_size(channels, vectors);
+        for (std::int64_t row = 0; row < 6; ++row, g += 3 * plane) {
+          kernel.winograd_weight_columns({g, plane, channels * width, u});
+          for (std::int64_t column = 0; column < 6; ++column)
+            multiply(6 * row + column, c, channels,
+                     column == 0   ? g
+                     : column == 5 ? g + 2 * plane
+                                   : u + (column - 1) * plane,
+                     g + 3 * plane + column * plane / 2, width / 2);
+        }
+      }
+    else
+      for (std::int64_t point = 0; point < kWinogradPoints; ++point, g += lanes_)
+        for (std::int64_t c = 0; c < p.c; c += kTermsInRegisters) {
+          const std::int64_t channels = std::min(kTermsInRegisters, p.c - c);
+          multiply(point, c, channels, g, g + channels * width, width);
+          g += channels * width;
+        }
     const std::int64_t k = group * p.k + begin * lanes_;
     const float* const bias = call.bias ? call.bias + k : nullptr;
     const std::int64_t channels = std::min(width, p.k - begin * lanes_);
@@ -225,7 +285,10 @@ class Winograd final : public PackedCorrelation<float> {
 
   Correlation problem_;
   std::vector<Tap> grid_;
-  std::int64_t lanes_, vectors_, chunks_;  // of output channels: lanes of a vector, vectors, chunks of vectors
+  std::int64_t lanes_, vectors_;  // of output channels
+  bool rows_only_;                // the weights are transformed along one axis, and along the other when they are used
+  std::int64_t most_chunk_vectors_, chunks_;
+  std::int64_t planes_, block_;  // of packed weights: a channel's values, and channels side by side
   Scratch<float> packed_;
 };
 
@@ -257,7 +320,6 @@ std::vector<WinogradRun> winograd_runs(const Correlation& p, const Tap& first_ta
     WinogradRun run{};
     run.tile = at - begin;
     run.tiles = int(count);
-    run.lanes = int(end - at >= lanes ? lanes : count);
     run.x = image * p.x_image + row * p.x_row + column * p.x_column;
     run.row_begin = int(std::clamp<std::int64_t>(-row, 0, 6));
     run.row_end = int(std::clamp<std::int64_t>(p.in_h - row, 0, 6));
