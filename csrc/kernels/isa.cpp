@@ -91,7 +91,7 @@ Kernels<T> make() {
     table.winograd_input = winograd_input;
     table.winograd_output = winograd_output;
     table.winograd_weights = winograd_weights;
-    table.winograd_weight_columns = winograd_weight_columns;
+    if constexpr (kRegisters >= 32) add_winograd_rows<0, 1>(table);
     table.winograd_turned_input = winograd_turned<6>;
     table.winograd_turned_gradient = winograd_turned<4>;
     table.winograd_weight_gradient = winograd_weight_gradient;

@@ -128,25 +128,32 @@ struct WinogradOutput {
 };
 
 // The weights' transform: from weights[((vector·channels + channel)·9 + source[i])·lanes + lane], row by row, output
-// channels in lanes, to u[plane·u_plane + (channel·vectors + vector)·lanes + lane]. The planes are the 36 points or,
-// along the rows' axis only, six rows of three.
+// channels in lanes, to u[plane·u_plane + channel·u_channel + vector·lanes + lane]. The planes are the 36 points or,
+// only scaled for WinogradRow, the nine weights.
 template <class T>
 struct WinogradWeights {
   const T* weights;
   std::int64_t channels, vectors;
   const std::int64_t* source;
-  bool rows_only;
+  bool scaled_only;
   T* u;
-  std::int64_t u_plane;
+  std::int64_t u_plane, u_channel;
 };
 
-// Of one such row, g[column·plane + i] for i < count: points 1 to 4, u[(point - 1)·plane + i]. The other two are its
-// first and its last column.
+// The products of six points side by side, m[column·m_point + tile·lanes + lane] (+)= sum over channels of
+// v[column·v_point + channel·tiles + tile] times the transform of weights[(9·channel + i)·lanes + lane]. 1.5 vectors a
+// channel are fetched from `ahead` on.
+constexpr int kMostRowTiles = 4;
 template <class T>
-struct WinogradWeightColumns {
-  const T* g;
-  std::int64_t plane, count;
-  T* u;
+struct WinogradRow {
+  const T* weights;
+  const T* v;
+  std::int64_t v_point;
+  std::int64_t channels;
+  T* m;
+  std::int64_t m_point;
+  bool add;
+  const T* ahead;
 };
 
 // Channels in lanes, for arrays that lie channels last and for the adjoint: tiles of inputs (run.x) or of outputs'
@@ -521,7 +528,8 @@ struct Kernels {
   void (*winograd_input)(const WinogradInput<T>&);
   void (*winograd_output)(const WinogradOutput<T>&);
   void (*winograd_weights)(const WinogradWeights<T>&);
-  void (*winograd_weight_columns)(const WinogradWeightColumns<T>&);
+  void (*winograd_row[6][kMostRowTiles + 1])(
+      const WinogradRow<T>&);  // by row of points and tiles; null with few registers
   void (*winograd_turned_input)(const WinogradTurned<T>&);
   void (*winograd_turned_gradient)(const WinogradTurned<T>&);
   void (*winograd_weight_gradient)(const WinogradWeightGradient<T>&);

@@ -33,7 +33,7 @@ inline void winograd_output_points(const Vec<float>* m, Vec<float>* y) {
   y[0] = m[0] + scale_a * sum_a + scale_b * sum_b;
   y[1] = scale_a * a * difference_a + scale_b * b * difference_b;
   y[2] = 0.5f * scale_a * sum_a + 2.0f * scale_b * sum_b;
-  y[3] = m[5] + 0.5f * scale_a * a * difference_a + 2.0f * scale_b * b * difference_b;
+  y[3] = 2.0f * m[5] + 0.5f * scale_a * a * difference_a + 2.0f * scale_b * b * difference_b;
 }
 
 // N equal parts of a vector, to as many places.
@@ -181,63 +181,106 @@ inline void winograd_output(const WinogradOutput<float>& t) {
   }
 }
 
-// G along one axis but for its scale, which stands in Aᵀ: g[0] + g[1] t + g[2] t² at the six points.
-inline void winograd_weight_points(const Vec<float>* g, Vec<float>* u) {
-  constexpr float a = 0.70710678118654752f, b = 1.41421356237309505f;
-  const Vec<float> even_a = g[0] + 0.5f * g[2], even_b = g[0] + 2.0f * g[2];
-  u[0] = g[0];
-  u[1] = even_a + a * g[1];
-  u[2] = even_a - a * g[1];
-  u[3] = even_b + b * g[1];
-  u[4] = even_b - b * g[1];
-  u[5] = g[2];
+// G along one axis but for its scale, which stands in Aᵀ, of weights that are scaled by 1, √½ and ½: then the points'
+// coordinates are ±1 and ±2.
+inline Vec<float> winograd_weight_point(int point, Vec<float> first, Vec<float> second, Vec<float> third) {
+  switch (point) {
+    case 0:
+      return first;
+    case 1:
+      return first + third + second;
+    case 2:
+      return first + third - second;
+    case 3:
+      return first + 4.0f * third + 2.0f * second;
+    case 4:
+      return first + 4.0f * third - 2.0f * second;
+    default:
+      return third;
+  }
 }
 
 inline void winograd_weights(const WinogradWeights<float>& t) {
   constexpr int L = kLanes<float>;
+  constexpr float scale[3] = {1.0f, 0.70710678118654752f, 0.5f};
   const std::int64_t u_plane = t.u_plane;
-  float* to = t.u;
   for (std::int64_t c = 0; c < t.channels; ++c)
-    for (std::int64_t v = 0; v < t.vectors; ++v, to += L) {
+    for (std::int64_t v = 0; v < t.vectors; ++v) {
       const float* const weights = t.weights + (v * t.channels + c) * 9 * L;
-      Vec<float> down[3][6];
+      Vec<float> g[3][3];
 #pragma GCC unroll 3
-      for (int j = 0; j < 3; ++j) {
-        Vec<float> g[3];
+      for (int i = 0; i < 3; ++i)
 #pragma GCC unroll 3
-        for (int i = 0; i < 3; ++i) g[i] = load(weights + t.source[3 * i + j] * L);
-        winograd_weight_points(g, down[j]);
+        for (int j = 0; j < 3; ++j) g[i][j] = scale[i] * scale[j] * load(weights + t.source[3 * i + j] * L);
+      float* u = t.u + c * t.u_channel + v * L;
+      if (t.scaled_only) {
+#pragma GCC unroll 9
+        for (int i = 0; i < 9; ++i, u += u_plane) store(u, g[i / 3][i % 3]);
+        continue;
       }
-      float* u = to;
 #pragma GCC unroll 6
       for (int i = 0; i < 6; ++i) {
-        const Vec<float> row[3] = {down[0][i], down[1][i], down[2][i]};
-        if (t.rows_only) {
+        Vec<float> row[3];
 #pragma GCC unroll 3
-          for (int j = 0; j < 3; ++j, u += u_plane) store(u, row[j]);
-        } else {
-          Vec<float> points[6];
-          winograd_weight_points(row, points);
+        for (int j = 0; j < 3; ++j) row[j] = winograd_weight_point(i, g[0][j], g[1][j], g[2][j]);
 #pragma GCC unroll 6
-          for (int j = 0; j < 6; ++j, u += u_plane) store(u, points[j]);
-        }
+        for (int j = 0; j < 6; ++j, u += u_plane) store(u, winograd_weight_point(j, row[0], row[1], row[2]));
       }
     }
 }
 
-// What rows_only has left for later: points 1 to 4 of a row.
-inline void winograd_weight_columns(const WinogradWeightColumns<float>& t) {
+// The products of a row of points: the weights are transformed in registers, where the sums of few tiles leave room.
+template <int Row, int Tiles>
+void winograd_row(const WinogradRow<float>& t) {
   constexpr int L = kLanes<float>;
-  const std::int64_t plane = t.plane;
-  const float* from = t.g;
-  float* u = t.u;
-  for (const float* const end = from + t.count; from < end; from += L, u += L) {
-    const Vec<float> g[3] = {load(from), load(from + plane), load(from + 2 * plane)};
-    Vec<float> points[6];
-    winograd_weight_points(g, points);
+  Vec<float> sum[6][Tiles] = {};
+  const float* v[6];
+#pragma GCC unroll 6
+  for (int j = 0; j < 6; ++j) v[j] = t.v + j * t.v_point;
+  const float* weights = t.weights;
+  const float* ahead = t.ahead;
+  for (std::int64_t c = 0; c < t.channels; ++c, weights += 9 * L, ahead += 3 * L / 2) {
+    __builtin_prefetch(ahead, 0, 2);
+    __builtin_prefetch(ahead + L, 0, 2);
+    Vec<float> g[3];
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j)
+      if constexpr (Row == 0)
+        g[j] = load(weights + j * L);
+      else if constexpr (Row == 5)
+        g[j] = load(weights + (6 + j) * L);
+      else
+        g[j] =
+            winograd_weight_point(Row, load(weights + j * L), load(weights + (3 + j) * L), load(weights + (6 + j) * L));
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j) {
+      const Vec<float> u = winograd_weight_point(j, g[0], g[1], g[2]);
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) store(u + j * plane, points[j + 1]);
+      for (int i = 0; i < Tiles; ++i) sum[j][i] += in_register<float>(v[j][c * Tiles + i] - Vec<float>{}) * u;
+    }
   }
+  const std::int64_t m_point = t.m_point;
+  if (t.add) {
+    const float* m = t.m;
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j, m += m_point)
+#pragma GCC unroll 4
+      for (int i = 0; i < Tiles; ++i) sum[j][i] += load(m + i * L);
+  }
+  float* m = t.m;
+#pragma GCC unroll 6
+  for (int j = 0; j < 6; ++j, m += m_point)
+#pragma GCC unroll 4
+    for (int i = 0; i < Tiles; ++i) store(m + i * L, sum[j][i]);
+}
+
+template <int Row, int Tiles>
+void add_winograd_rows(Kernels<float>& table) {
+  table.winograd_row[Row][Tiles] = winograd_row<Row, Tiles>;
+  if constexpr (Tiles < kMostRowTiles)
+    add_winograd_rows<Row, Tiles + 1>(table);
+  else if constexpr (Row < 5)
+    add_winograd_rows<Row + 1, 1>(table);
 }
 
 // A along one axis, the adjoint of Aᵀ.

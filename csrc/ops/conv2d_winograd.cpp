@@ -1,7 +1,8 @@
 // Winograd's F(4x4, 3x3), float32 only: see kernels/winograd.h for the arithmetic. For a block of tiles the input is
 // transformed to v[point][channel][tile]; each point's product with the transformed weights is a matrix product whose
 // rows are tiles and whose columns, a chunk at a time, are output channels; the chunk's products are then transformed
-// back. Any number of tiles fills the registers that way, so small maps lose nothing.
+// back. Any number of tiles fills the registers that way, so small maps lose nothing; the smallest share registers with
+// the weights' transform.
 //
 // Every output's arithmetic is the same wherever its tile lies in a block, so a batch's images may share blocks. A NaN
 // or an infinity reaches all 16 outputs of a tile that reads it.
@@ -19,13 +20,13 @@ namespace {
 
 constexpr std::int64_t kInputBytes = 1 << 20;            // of the second-level cache, for a block's transformed input
 constexpr std::int64_t kFewTiles = 24, kManyTiles = 56;  // a block's, where that allows them: it reads all weights
-// An image of few tiles needs each weight so seldom that reading the 36 points of nine takes longer than making half of
-// them. Measured: 1.5 times faster for 4 tiles (7x7), 1.1 for 6, 0.9 to 1.0 for 9, where packing for one call counts
-// more: 1.2 to 1.9.
-constexpr std::int64_t kRowsOnlyTiles = 9;
-constexpr std::int64_t kRowsOnlyChannels = 32;  // at once: what is made of their weights stays in the first-level cache
-constexpr std::int64_t kPackedAtOnce = 16;      // channels
-constexpr double kSerialWork = 1.5e6;           // multiply-adds below which sharing the work costs more than it saves
+// An image of few tiles needs each weight so seldom that reading 36 points takes longer than making them of nine
+// weights. Measured by plan: 1.9 times faster for 4 tiles (7x7; a batch of eight 0.8), 1.2 for 6, 0.95 for 9; a single
+// call, which packs them first, gains 1.4 to 3 (the batch 1.2).
+constexpr std::int64_t kFewTilesAnImage = 9;
+constexpr std::int64_t kRowChannels = 64;   // at once: their nine weights stay in the first-level cache
+constexpr std::int64_t kPackedAtOnce = 16;  // channels
+constexpr double kSerialWork = 1.5e6;       // multiply-adds below which sharing the work costs more than it saves
 constexpr std::int64_t kTermsInRegisters =
     128;  // channels summed before they meet the earlier ones: bounds the rounding error
 
@@ -63,13 +64,18 @@ std::int64_t tiles_an_image(const Correlation& p) {
 // The height of equal panels of so many tiles
 std::int64_t panel_height(std::int64_t tiles, std::int64_t most) { return ceil_div(tiles, ceil_div(tiles, most)); }
 
+// Whether the weights are transformed in registers each time they are used.
+bool in_registers(const Correlation& p) {
+  return kernels<float>().winograd_row[0][1] && tiles_an_image(p) <= kFewTilesAnImage;
+}
+
 // The vectors of output channels in a chunk: whichever fill more registers with the sums of an image's tiles.
 std::int64_t choose_chunk_vectors(const Correlation& p) {
   const Kernels<float>& kernel = kernels<float>();
-  const std::int64_t tiles = tiles_an_image(p);
-  if (p.channels_last || tiles <= kRowsOnlyTiles || kernel.most_product_rows[3] == 0) return 2;
+  if (in_registers(p)) return 1;
+  if (p.channels_last || kernel.most_product_rows[3] == 0) return 2;
   const auto sums = [&](std::int64_t vectors) {
-    return vectors * panel_height(tiles, kernel.most_product_rows[vectors]);
+    return vectors * panel_height(tiles_an_image(p), kernel.most_product_rows[vectors]);
   };
   return sums(3) > sums(2) ? 3 : 2;
 }
@@ -81,11 +87,9 @@ class Winograd final : public PackedCorrelation<float> {
         grid_(winograd_grid(problem)),
         lanes_(kernels<float>().lanes),
         vectors_(ceil_div(problem.k, lanes_)),
-        rows_only_(tiles_an_image(problem) <= kRowsOnlyTiles),
+        in_registers_(in_registers(problem)),
         most_chunk_vectors_(choose_chunk_vectors(problem)),
         chunks_(ceil_div(vectors_, most_chunk_vectors_)),
-        planes_(rows_only_ ? kWinogradPoints / 2 : kWinogradPoints),
-        block_(rows_only_ ? kRowsOnlyChannels : problem.c),
         packed_(weights.data ? packed_size() : 0) {
     if (weights.data) pack_weights(weights);
   }
@@ -99,13 +103,18 @@ class Winograd final : public PackedCorrelation<float> {
     parallel_for(problem_.groups * blocking.blocks * blocking.chunk_runs, work, [&](std::int64_t unit) {
       const std::int64_t run = unit % blocking.chunk_runs, block = unit / blocking.chunk_runs % blocking.blocks,
                          group = unit / blocking.chunk_runs / blocking.blocks;
-      float* const v = thread_workspace<float>(std::size_t(v_size + m_size + u_size()));
+      float* const v = thread_workspace<float>(std::size_t(v_size + m_size));
       const std::vector<WinogradRun> runs =
           winograd_runs(problem_, grid_[0], blocking.tiles, blocking.begin(block), blocking.begin(block + 1));
-      if (!workspace_holds(number, unit / blocking.chunk_runs)) transform_input(call, group, runs, v);
+      if (!workspace_holds(number, unit / blocking.chunk_runs)) {
+        if (in_registers_)
+          transform_parts(call, group, blocking.begin(block), tiles_of(runs), v);
+        else
+          transform_input(call, group, runs, v);
+      }
       for (std::int64_t chunk = chunks_ * run / blocking.chunk_runs; chunk < chunks_ * (run + 1) / blocking.chunk_runs;
            ++chunk)
-        multiply_chunk(call, group, runs, chunk, v, v + v_size, v + v_size + m_size);
+        multiply_chunk(call, group, runs, chunk, v, v + v_size);
     });
   }
 
@@ -114,9 +123,8 @@ class Winograd final : public PackedCorrelation<float> {
     const Blocking blocking = choose_blocking(problem_, chunks_, work == 0 ? 1 : num_threads());
     const std::int64_t v = v_size(blocking), m = m_size(blocking), tiles = blocking.most_tiles();
     const std::int64_t vectors = ceil_div(vectors_, chunks_);
-    const std::int64_t workspace =
-        threads_for(problem_.groups * blocking.blocks * blocking.chunk_runs, work) * (v + m + u_size());
-    return {"winograd", panel_height(tiles, most_rows(vectors)), vectors * lanes_,
+    const std::int64_t workspace = threads_for(problem_.groups * blocking.blocks * blocking.chunk_runs, work) * (v + m);
+    return {"winograd", panel_height(tiles, in_registers_ ? kMostRowTiles : most_rows(vectors)), vectors * lanes_,
             std::int64_t(packed_size() * sizeof(float)), workspace * std::int64_t(sizeof(float))};
   }
 
@@ -135,16 +143,21 @@ class Winograd final : public PackedCorrelation<float> {
   }
   // From point to point: a vector more than needed, or all 36 would fall into a few of the cache's sets.
   std::int64_t v_point(const Blocking& b) const {
+    if (in_registers_) return v_tile() * kMostRowTiles + lanes_;
     return (problem_.channels_last ? v_tile() : problem_.c) * b.most_tiles() + lanes_;
   }
   std::int64_t m_point(const Blocking& b) const { return (b.most_tiles() * most_chunk_vectors_ + 1) * lanes_; }
-  std::int64_t v_size(const Blocking& b) const { return v_point(b) * kWinogradPoints + lanes_; }
+  std::int64_t v_size(const Blocking& b) const {
+    const std::int64_t parts = in_registers_ ? parts_of(b.most_tiles()) + problem_.channels_last : 1;
+    return parts * v_point(b) * kWinogradPoints + lanes_;
+  }
   std::int64_t m_size(const Blocking& b) const { return m_point(b) * kWinogradPoints; }
-  // Points 1 to 4 of a row of the weights' transform
-  std::int64_t u_size() const { return rows_only_ ? 4 * plane_size(block_, most_chunk_vectors_) : 0; }
   // Channels last: from tile to tile, an odd number of vectors for the cache's sets
   std::int64_t v_tile() const { return (ceil_div(problem_.c, lanes_) | 1) * lanes_; }
   std::size_t packed_size() const { return std::size_t(problem_.groups * weights_begin(chunks_)); }
+  static std::int64_t tiles_of(const std::vector<WinogradRun>& runs) { return runs.back().tile + runs.back().tiles; }
+  // In registers, a block's tiles are transformed and multiplied in parts that leave room for the weights' transform.
+  static std::int64_t parts_of(std::int64_t tiles) { return ceil_div(tiles, std::int64_t{kMostRowTiles}); }
 
   struct Call {
     const float* x;
@@ -156,40 +169,37 @@ class Winograd final : public PackedCorrelation<float> {
   };
 
   std::int64_t chunk_begin(std::int64_t chunk) const { return vectors_ * chunk / chunks_; }
-  // A chunk's weights: [block of channels][plane][channel][output channel], a vector more from plane to plane for the
-  // cache's sets. The planes are the points, or rows of three.
-  std::int64_t plane_size(std::int64_t channels, std::int64_t vectors) const {
-    return (channels * vectors + 1) * lanes_;
+  // A chunk's weights: u[point][channel][output channel], a vector more from point to point for the cache's sets; or,
+  // to be transformed in registers, [channel][nine weights][output channel].
+  std::int64_t u_plane(std::int64_t vectors) const {
+    return in_registers_ ? lanes_ : (problem_.c * vectors + 1) * lanes_;
   }
+  std::int64_t u_channel(std::int64_t vectors) const { return (in_registers_ ? 9 : vectors) * lanes_; }
   std::int64_t weights_begin(std::int64_t chunk) const {
-    return planes_ * lanes_ * (problem_.c * chunk_begin(chunk) + chunk * ceil_div(problem_.c, block_));
+    return in_registers_ ? 9 * lanes_ * problem_.c * chunk
+                         : kWinogradPoints * lanes_ * (problem_.c * chunk_begin(chunk) + chunk);
   }
 
   void pack_weights(const Weights<float>& weights) {
+    const std::int64_t steps = ceil_div(problem_.c, kPackedAtOnce);
+    const bool by_step = weights.k_stride == 1;  // shared out as they follow in memory
+    const std::int64_t outer = by_step ? steps : chunks_, inner = by_step ? chunks_ : steps;
     const double work = double(problem_.groups * problem_.k * problem_.c * 100);
-    parallel_for(problem_.groups * chunks_, work, [&](std::int64_t unit) {
-      const std::int64_t group = unit / chunks_, chunk = unit % chunks_;
-      const std::int64_t begin = chunk_begin(chunk), vectors = chunk_begin(chunk + 1) - begin;
-      float* u = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
-      for (std::int64_t first = 0; first < problem_.c; first += block_) {
-        const std::int64_t end = std::min(first + block_, problem_.c), plane = plane_size(end - first, vectors);
-        for (std::int64_t c = first; c < end; c += kPackedAtOnce)
-          pack_channels(weights, group, begin, vectors, c, std::min(kPackedAtOnce, end - c),
-                        u + (c - first) * vectors * lanes_, plane);
-        u += planes_ * plane;
-      }
+    parallel_for(problem_.groups * outer, work, [&](std::int64_t unit) {
+      for (std::int64_t i = 0; i < inner; ++i)
+        pack_channels(weights, unit / outer, by_step ? i : unit % outer, (by_step ? unit % outer : i) * kPackedAtOnce);
     });
   }
 
-  // The weights of some vectors of output channels and of up to kPackedAtOnce channels
-  void pack_channels(const Weights<float>& weights, std::int64_t group, std::int64_t begin, std::int64_t vectors,
-                     std::int64_t c, std::int64_t channels, float* u, std::int64_t plane) const {
+  // A chunk's weights of kPackedAtOnce channels, or as many as there are from c on
+  void pack_channels(const Weights<float>& weights, std::int64_t group, std::int64_t chunk, std::int64_t c) const {
     constexpr std::int64_t in_order[9] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
     std::int64_t source[9];
     for (std::size_t i = 0; i < 9; ++i) source[i] = grid_[i].source;
     const Kernels<float>& kernel = kernels<float>();
+    const std::int64_t begin = chunk_begin(chunk), vectors = chunk_begin(chunk + 1) - begin;
+    const std::int64_t channels = std::min(kPackedAtOnce, problem_.c - c), turned = 9 * lanes_;
     // Nine weights of each channel, output channels in lanes; zero past the last one
-    const std::int64_t turned = 9 * lanes_;
     float* const all = thread_workspace<float>(std::size_t(vectors * channels * turned));
     for (std::int64_t v = 0; v < vectors; ++v) {
       const float* const from =
@@ -210,66 +220,94 @@ class Winograd final : public PackedCorrelation<float> {
         for (std::int64_t i = 0; i < channels; ++i)
           kernel.transpose(from + i * weights.c_stride, weights.k_stride, count, 9, nine + i * turned, lanes_);
     }
-    kernel.winograd_weights({all, channels, vectors, problem_.channels_last ? in_order : source, rows_only_, u, plane});
+    kernel.winograd_weights(
+        {all, channels, vectors, problem_.channels_last ? in_order : source, in_registers_,
+         packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk) + c * u_channel(vectors),
+         u_plane(vectors), u_channel(vectors)});
   }
 
   void transform_input(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, float* v) const {
     const Kernels<float>& kernel = kernels<float>();
     const Correlation& p = problem_;
-    const std::int64_t tiles = runs.back().tile + runs.back().tiles;
     const float* const x = call.x + group * p.c * p.x_plane;
     if (p.channels_last)
       kernel.winograd_input_last(
           {x, p.c, p.x_plane, p.x_row, p.x_column, runs.data(), std::int64_t(runs.size()), v, call.v_point, v_tile()});
     else
       kernel.winograd_input(
-          {x, p.c, p.x_plane, p.x_row, runs.data(), std::int64_t(runs.size()), v, call.v_point, tiles});
+          {x, p.c, p.x_plane, p.x_row, runs.data(), std::int64_t(runs.size()), v, call.v_point, tiles_of(runs)});
+  }
+
+  // Part by part as v[point][channel][tile], whatever the layout
+  void transform_parts(const Call& call, std::int64_t group, std::int64_t begin, std::int64_t tiles, float* v) const {
+    const std::int64_t parts = parts_of(tiles), size = kWinogradPoints * call.v_point;
+    for (std::int64_t part = 0; part < parts; ++part, v += size) {
+      const std::vector<WinogradRun> runs = winograd_runs(
+          problem_, grid_[0], call.blocking.tiles, begin + tiles * part / parts, begin + tiles * (part + 1) / parts);
+      if (!problem_.channels_last) {
+        transform_input(call, group, runs, v);
+        continue;
+      }
+      float* const last = v + (parts - part) * size;  // [point][tile][channel]
+      transform_input(call, group, runs, last);
+      for (std::int64_t point = 0; point < kWinogradPoints; ++point)
+        kernels<float>().transpose(last + point * call.v_point, v_tile(), tiles_of(runs), problem_.c,
+                                   v + point * call.v_point, tiles_of(runs));
+    }
+  }
+
+  void multiply(const Call& call, std::int64_t tiles, std::int64_t vectors, const float* u, const float* v,
+                float* m) const {
+    const Kernels<float>& kernel = kernels<float>();
+    const Correlation& p = problem_;
+    const std::int64_t panels = ceil_div(tiles, most_rows(vectors)), width = vectors * lanes_, no_offset = 0;
+    for (std::int64_t point = 0; point < kWinogradPoints; ++point, u += lanes_)
+      for (std::int64_t c = 0; c < p.c; c += kTermsInRegisters) {
+        const std::int64_t channels = std::min(kTermsInRegisters, p.c - c);
+        for (std::int64_t panel = 0; panel < panels; ++panel) {
+          const std::int64_t first = tiles * panel / panels, rows = tiles * (panel + 1) / panels - first;
+          float* const sums = m + point * call.m_point + first * width;
+          const float* const ahead = u + channels * width * (panels + panel) / panels;
+          const float* const from = v + point * call.v_point;
+          if (p.channels_last)
+            kernel.rows_product[rows][vectors]({from + first * v_tile() + c, v_tile(), &no_offset, 1, channels, u, sums,
+                                                c > 0, nullptr, false, ahead, width / panels});
+          else
+            kernel.product[rows][vectors](
+                {from + c * tiles + first, tiles, u, channels, sums, c > 0, nullptr, false, ahead, width / panels});
+        }
+        u += channels * width;
+      }
+  }
+
+  void multiply_parts(const Call& call, std::int64_t tiles, const float* weights, const float* v, float* m) const {
+    const Kernels<float>& kernel = kernels<float>();
+    const std::int64_t parts = parts_of(tiles);
+    for (std::int64_t c = 0; c < problem_.c; c += kRowChannels) {
+      const std::int64_t channels = std::min(kRowChannels, problem_.c - c);
+      const float* const next = weights + 9 * lanes_ * channels;
+      for (std::int64_t part = 0; part < parts; ++part) {
+        const std::int64_t first = tiles * part / parts, count = tiles * (part + 1) / parts - first;
+        const float* from = v + part * kWinogradPoints * call.v_point + c * count;
+        float* sums = m + first * lanes_;
+        for (std::int64_t row = 0; row < 6; ++row, from += 6 * call.v_point, sums += 6 * call.m_point)
+          kernel.winograd_row[row][count]({weights, from, call.v_point, channels, sums, call.m_point, c > 0,
+                                           part == 0 ? next + row * channels * lanes_ * 3 / 2 : weights});
+      }
+      weights = next;
+    }
   }
 
   void multiply_chunk(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, std::int64_t chunk,
-                      const float* v, float* m, float* u) const {
+                      const float* v, float* m) const {
     const Kernels<float>& kernel = kernels<float>();
     const Correlation& p = problem_;
-    const std::int64_t tiles = runs.back().tile + runs.back().tiles;
     const std::int64_t begin = chunk_begin(chunk), vectors = chunk_begin(chunk + 1) - begin, width = vectors * lanes_;
-    const std::int64_t panels = ceil_div(tiles, most_rows(vectors)), no_offset = 0;
-    // One point's sums over some channels; meanwhile `fetched` values a channel are fetched from `ahead` on.
-    const auto multiply = [&](std::int64_t point, std::int64_t c, std::int64_t channels, const float* weights,
-                              const float* ahead, std::int64_t fetched) {
-      const std::int64_t step = fetched / panels;
-      for (std::int64_t panel = 0; panel < panels; ++panel, ahead += channels * step) {
-        const std::int64_t first = tiles * panel / panels, rows = tiles * (panel + 1) / panels - first;
-        float* const sums = m + point * call.m_point + first * width;
-        const float* const from = v + point * call.v_point;
-        if (p.channels_last)
-          kernel.rows_product[rows][vectors]({from + first * v_tile() + c, v_tile(), &no_offset, 1, channels, weights,
-                                              sums, c > 0, nullptr, false, ahead, step});
-        else
-          kernel.product[rows][vectors](
-              {from + c * tiles + first, tiles, weights, channels, sums, c > 0, nullptr, false, ahead, step});
-      }
-    };
-    const float* g = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
-    if (rows_only_)
-      for (std::int64_t c = 0; c < p.c; c += block_) {
-        const std::int64_t channels = std::min(block_, p.c - c), plane = plane_size(channels, vectors);
-        for (std::int64_t row = 0; row < 6; ++row, g += 3 * plane) {
-          kernel.winograd_weight_columns({g, plane, channels * width, u});
-          for (std::int64_t column = 0; column < 6; ++column)
-            multiply(6 * row + column, c, channels,
-                     column == 0   ? g
-                     : column == 5 ? g + 2 * plane
-                                   : u + (column - 1) * plane,
-                     g + 3 * plane + column * plane / 2, width / 2);
-        }
-      }
+    const float* const u = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk);
+    if (in_registers_)
+      multiply_parts(call, tiles_of(runs), u, v, m);
     else
-      for (std::int64_t point = 0; point < kWinogradPoints; ++point, g += lanes_)
-        for (std::int64_t c = 0; c < p.c; c += kTermsInRegisters) {
-          const std::int64_t channels = std::min(kTermsInRegisters, p.c - c);
-          multiply(point, c, channels, g, g + channels * width, width);
-          g += channels * width;
-        }
+      multiply(call, tiles_of(runs), vectors, u, v, m);
     const std::int64_t k = group * p.k + begin * lanes_;
     const float* const bias = call.bias ? call.bias + k : nullptr;
     const std::int64_t channels = std::min(width, p.k - begin * lanes_);
@@ -286,9 +324,8 @@ class Winograd final : public PackedCorrelation<float> {
   Correlation problem_;
   std::vector<Tap> grid_;
   std::int64_t lanes_, vectors_;  // of output channels
-  bool rows_only_;                // the weights are transformed along one axis, and along the other when they are used
+  bool in_registers_;
   std::int64_t most_chunk_vectors_, chunks_;
-  std::int64_t planes_, block_;  // of packed weights: a channel's values, and channels side by side
   Scratch<float> packed_;
 };
 
@@ -340,9 +377,9 @@ bool winograd_serves(const Correlation& p) {
 
 // Measured against direct with two threads, weights packed already: direct's time over this one's at 56x56 is 1.3 for
 // 8 channels, 1.5 for 16->16, 2.0 for 16->32, 2.3 for 32->32, 3.0 for 128->128; at 14x14 and one image 1.05 for 32->32,
-// 1.35 for 64->64, 1.6 for 128->128, and more in batches; at 7x7 and one image 0.9 for up to 64->64, 0.9 to 1.2 for
-// more, and in batches 1.0 for 64->64, 1.4 for 128->128, 2.0 for 512->512. Below 32 output channels the input's
-// transformation is shared by too few.
+// 1.35 for 64->64, 1.6 for 128->128, and more in batches; at 7x7 1.0 to 1.2 for 64->64, 1.5 for 128->128 and 1.6 for
+// 192->192 with the weights transformed in registers, else 0.9 to 1.2 up to 128->128. Below 32 output channels the
+// input's transformation is shared by too few.
 //
 // Padding of two (the input gradient of an unpadded convolution) leaves corners that sum a single input a channel,
 // whose error next to their small size is large: such shapes stay with direct.
@@ -355,7 +392,7 @@ bool winograd_pays(const Correlation& p) {
                               p.out_w + first.column + 1 <= p.in_w;
   return little_padding && p.c >= 16 && p.k >= 16 && 2 * outputs >= computed &&
          p.c * p.k * outputs >= (p.k < 32 ? 800'000 : 200'000) &&
-         (tiles.rows * tiles.columns >= 9 || p.c * p.k >= 128 * 128);
+         (tiles.rows * tiles.columns >= 9 || p.c * p.k >= (in_registers(p) ? 64 * 64 : 128 * 128));
 }
 
 std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights) {
