@@ -388,11 +388,61 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
   Scratch<T> weight_, zeros_;
 };
 
+template <class T>
+T sum_of_lanes(T* lane) {
+  for (std::int64_t half = kernels<T>().lanes / 2; half > 0; half /= 2)
+    for (std::int64_t j = 0; j < half; ++j) lane[j] += lane[j + half];
+  return lane[0];
+}
+
+// Channels last, several of each: the planes of a few rows are made in the cache, of x in a band.
+template <class T>
+void turned_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw) {
+  constexpr std::int64_t block_outputs = 4096, most_slices = 64, most_sums = 1 << 17;
+  const Kernels<T>& kernel = kernels<T>();
+  const Correlation p = in_reading_order(problem);
+  const std::int64_t lanes = kernel.lanes, taps = std::int64_t(p.taps.size()), pairs = p.c * p.k;
+  const std::int64_t block_h =
+      std::clamp<std::int64_t>(block_outputs / p.out_w / 4 * 4, std::min<std::int64_t>(4, p.out_h), p.out_h);
+  const std::int64_t down = ceil_div(p.out_h, block_h), blocks = p.images * down;
+  const BandLayout band_layout(p, block_h, p.out_w, false);
+  const DepthwiseTaps kind = p.step_h == 1 ? taps_kind(p) : DepthwiseTaps::any;  // a band's rows are split by the step
+  const std::int64_t sums = pairs * taps * lanes;                                // of a slice of one group
+  const std::int64_t slices = std::clamp<std::int64_t>(most_sums / sums, 1, std::min(most_slices, blocks));
+  const Scratch<T> partial(std::size_t(p.groups * slices * sums));
+  parallel_for(p.groups * slices, p.macs(), [&](std::int64_t unit) {
+    const std::int64_t group = unit / slices, slice = unit % slices;
+    const std::int64_t plane = block_h * p.out_w;
+    T* const turned = thread_workspace<T>(std::size_t(p.k * plane + band_layout.template size<T>(p.c)));
+    T* const band = turned + p.k * plane;
+    T* const sum = partial.data() + unit * sums;
+    std::fill_n(sum, sums, T(0));
+    for (std::int64_t block = blocks * slice / slices; block < blocks * (slice + 1) / slices; ++block) {
+      const std::int64_t image = block / down, row = block % down * block_h, h = std::min(block_h, p.out_h - row);
+      fill_band(p, band_layout, x + image * p.x_image + group * p.c, row, 0, band);
+      kernel.transpose(dy + image * p.y_image + row * p.y_row + group * p.k, p.y_column, h * p.out_w, p.k, turned,
+                       plane);
+      for (std::int64_t pair = 0; pair < pairs; ++pair)
+        kernel.depthwise_gradient[int(kind)]({band + pair / p.k * band_layout.channel_stride, band_layout.pitch, taps,
+                                              band_layout.tap_offset.data(), turned + pair % p.k * plane, p.out_w, h,
+                                              p.out_w, 0, lanes, sum + pair * taps * lanes});
+    }
+  });
+  for (std::int64_t group = 0; group < p.groups; ++group) {
+    T* const sum = partial.data() + group * slices * sums;
+    for (std::int64_t slice = 1; slice < slices; ++slice) kernel.axpby(T(1), sum, T(1), sum + slice * sums, sums, sum);
+    for (std::int64_t i = 0; i < pairs * taps; ++i)
+      dw[((i % taps * p.c + i / taps / p.k) * p.groups + group) * p.k + i / taps % p.k] = sum_of_lanes(sum + i * lanes);
+  }
+}
+
 }  // namespace
 
-// With more output channels to an input channel the direct engine's tiles share more loads (measured: from 6 on).
+// With more output channels to an input channel the direct engine's tiles share more loads (measured: from 6 on), but
+// these would have to be turned where they lie last.
 bool depthwise_serves(const Correlation& p) {
-  return p.c == 1 && p.k <= 4 && strips_serve(p, p.channels_last ? std::min(p.groups * p.k, kMostPixel) : 1);
+  const std::int64_t most = p.channels_last && p.groups == 1 ? 8 : 4;
+  return p.c == 1 && p.k <= most && strips_serve(p, p.channels_last ? std::min(p.groups * p.k, kMostPixel) : 1);
 }
 
 template <class T>
@@ -403,13 +453,16 @@ std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem,
 }
 
 // Measured against few_channels_weight_gradient: 1.2 to 1.8 times faster for 1->8 and 4->4 channels of 3x3, 1->6 and
-// 3->6 of 5x5; 0.7 for 1->16.
+// 3->6 of 5x5; 0.7 for 1->16, or outputs that lie last and fill their vectors.
+template <class T>
 bool depthwise_gradient_pays(const Correlation& p) {
-  return depthwise_serves(p) || (p.k <= 8 && p.c * p.k <= 18 && !p.channels_last && strips_serve(p));
+  if (p.c == 1 && p.k <= 4 && depthwise_serves(p)) return true;
+  return p.k <= 8 && p.c * p.k <= 18 && strips_serve(p) && !(p.channels_last && p.k % kernels<T>().lanes == 0);
 }
 
 template <class T>
 void depthwise_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw) {
+  if (problem.channels_last && !depthwise_serves(problem)) return turned_weight_gradient(problem, dy, x, dw);
   if (problem.channels_last && !pixels_pay<T>(problem)) return depthwise_last_weight_gradient(problem, dy, x, dw);
   // Each input channel is a group here, several of which meet the same dy.
   const std::int64_t channels = problem.c;
@@ -462,14 +515,14 @@ void depthwise_weight_gradient(const Correlation& problem, const T* dy, const T*
       return;
     }
     for (std::int64_t i = 0; i < p.k * taps; ++i) {
-      T* const lane = sum + i * lanes;
-      for (std::int64_t half = lanes / 2; half > 0; half /= 2)
-        for (std::int64_t j = 0; j < half; ++j) lane[j] += lane[j + half];
-      dw[((group / channels * p.k + i / taps) * channels + group % channels) * taps + i % taps] = lane[0];
+      dw[((group / channels * p.k + i / taps) * channels + group % channels) * taps + i % taps] =
+          sum_of_lanes(sum + i * lanes);
     }
   });
 }
 
+template bool depthwise_gradient_pays<float>(const Correlation&);
+template bool depthwise_gradient_pays<double>(const Correlation&);
 template void depthwise_weight_gradient(const Correlation&, const float*, const float*, float*);
 template void depthwise_weight_gradient(const Correlation&, const double*, const double*, double*);
 template std::unique_ptr<PackedCorrelation<float>> pack_depthwise(const Correlation&, const Weights<float>&);

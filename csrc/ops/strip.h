@@ -15,11 +15,10 @@
 
 namespace convnet {
 
-constexpr std::int64_t kStripBytes = 24 << 10;       // of the first-level cache, for one strip
-constexpr std::int64_t kPixelStripBytes = 36 << 10;  // rows of pixels are long
-constexpr std::int64_t kStripColumns = 1024;         // of outputs, at most
-constexpr std::int64_t kUnitOutputs = 32 << 10;      // small planes are handed to threads several at a time;
-constexpr std::int64_t kStripOverhead = 512;         // each strip counts so many outputs more
+constexpr std::int64_t kStripBytes = 24 << 10;   // of the first-level cache, for one strip
+constexpr std::int64_t kStripColumns = 1024;     // of outputs, at most
+constexpr std::int64_t kUnitOutputs = 32 << 10;  // small planes are handed to threads several at a time;
+constexpr std::int64_t kStripOverhead = 512;     // each strip counts so many outputs more
 
 // Which outputs a strip serves.
 struct StripPlace {
@@ -86,7 +85,7 @@ StripLayout lay_out_strips(const Correlation& p, std::int64_t pixel = 1, std::in
   std::int64_t most_columns = kStripColumns;
   if (pixel > 1)
     most_columns = std::clamp<std::int64_t>(
-        kPixelStripBytes / std::int64_t(sizeof(T)) / (3 * p.step_h + extent) / std::int64_t(s.phases.size()) / pixel -
+        kStripBytes / std::int64_t(sizeof(T)) / (3 * p.step_h + extent) / std::int64_t(s.phases.size()) / pixel -
             (last_column - s.first_column),
         16, ceil_div(kStripColumns, pixel));
   s.block_w = ceil_div(p.out_w, ceil_div(p.out_w, most_columns));
@@ -100,7 +99,7 @@ StripLayout lay_out_strips(const Correlation& p, std::int64_t pixel = 1, std::in
         std::find(s.phases.begin(), s.phases.end(), tap.column - column * p.step_w) - s.phases.begin();
     s.tap_offset.push_back((tap.row - s.first_row) * s.pitch + phase * s.run + (column - s.first_column) * pixel);
   }
-  const std::int64_t most_rows = (pixel > 1 ? kPixelStripBytes : kStripBytes) / std::int64_t(sizeof(T)) / s.pitch;
+  const std::int64_t most_rows = kStripBytes / std::int64_t(sizeof(T)) / s.pitch;
   s.block_h = std::clamp<std::int64_t>((most_rows - extent) / p.step_h + 1, 1, p.out_h);
   if (s.block_h < p.out_h) s.block_h = std::min(p.out_h, std::max<std::int64_t>(4, s.block_h / 4 * 4));
   s.rows = (s.block_h - 1) * p.step_h + extent;
