@@ -44,7 +44,7 @@ inline void for_pixels(std::int64_t columns, std::int64_t pixel, Body&& body) {
 template <class T>
 struct AnyTaps {
   template <int R>
-  static void rows(const Depthwise<T>& given, const T* x, T* y) {
+  __attribute__((noinline)) static void rows(const Depthwise<T>& given, const T* x, T* y) {
     const Depthwise<T> d = given;  // its own copy: no store can change it
     const bool lone = d.pixel == 1;
     for_pixels<T, R>(d.columns, d.pixel, [&](std::int64_t i, std::int64_t n, std::int64_t channel) {
@@ -156,7 +156,7 @@ template <class T, class Taps>
 void depthwise(const Depthwise<T>& d) {
   for_rows_by_four(
       d.rows, [&](std::int64_t row) { Taps::template rows<4>(d, d.x + row * d.x_row, d.y + row * d.y_row); },
-      [&](std::int64_t row) { Taps::template rows<1>(d, d.x + row * d.x_row, d.y + row * d.y_row); });
+      [&](std::int64_t row) { AnyTaps<T>::template rows<1>(d, d.x + row * d.x_row, d.y + row * d.y_row); });
 }
 
 // Of a row of so many values, those from column `at` on, zero outside the row.
