@@ -37,15 +37,16 @@ DepthwiseTaps taps_kind(const Correlation& p) {
 template <class T>
 class LastBlocks {
  public:
-  LastBlocks(const Correlation& problem, std::int64_t most_channels, std::int64_t most_outputs)
+  LastBlocks(const Correlation& problem, std::int64_t most_channels, std::int64_t most_outputs,
+             std::int64_t most_columns = INT64_MAX)
       : p(problem),
         channels(p.groups * p.k),
         lanes_(kernels<T>().lanes),
         copied_(p.k > 1),
-        chunk_(std::min(padded(channels), most_channels)),
+        chunk_(chunk_of(most_channels)),
         rows_(tap_extent(p, &Tap::row)),
         columns_(tap_extent(p, &Tap::column)),
-        block_w_(copied_ ? std::min<std::int64_t>(p.out_w, 256) : p.out_w),
+        block_w_(std::min({p.out_w, most_columns, copied_ ? std::int64_t{256} : INT64_MAX})),
         block_h_(std::clamp<std::int64_t>(most_outputs / block_w_, 1, p.out_h)),
         strip_columns_((block_w_ - 1) * p.step_w + columns_.count),
         whole_(columns_.first, p.step_w, p.in_w - columns_.count + 1, p.out_w),
@@ -114,21 +115,23 @@ class LastBlocks {
     const std::vector<const T*> row = rows(input, at);
     std::vector<const T*> tap(p.taps.size());
     for (std::int64_t i = 0; i < at.rows; ++i) {
+      const std::int64_t first = copied_ ? 0 : at.column, last = first + at.columns;
       const auto run = [&](std::int64_t column, std::int64_t columns) {
         for (std::size_t t = 0; t < tap.size(); ++t) {
           const std::int64_t q = first_column() + column * p.step_w + p.taps[t].column - columns_.first;
           tap[t] = 0 <= q && q < in_w() ? row[std::size_t(i * p.step_h + p.taps[t].row - rows_.first)] + q * x_column()
                                         : zeros_.data();
         }
-        body(Run{i, column, columns, tap.data()});
+        body(Run{i, column - first, columns, tap.data()});
       };
       if (copied_) {
         run(0, at.columns);
         continue;
       }
-      for (std::int64_t column = 0; column < whole_.begin; ++column) run(column, 1);
-      if (whole_.begin < whole_.end) run(whole_.begin, whole_.end - whole_.begin);
-      for (std::int64_t column = whole_.end; column < p.out_w; ++column) run(column, 1);
+      const std::int64_t whole = std::clamp(whole_.begin, first, last), whole_end = std::clamp(whole_.end, whole, last);
+      for (std::int64_t column = first; column < whole; ++column) run(column, 1);
+      if (whole < whole_end) run(whole, whole_end - whole);
+      for (std::int64_t column = whole_end; column < last; ++column) run(column, 1);
     }
   }
 
@@ -136,6 +139,11 @@ class LastBlocks {
   const std::int64_t channels;  // of outputs
 
  private:
+  // Chunks are as long as one another, of whole vectors of input channels.
+  std::int64_t chunk_of(std::int64_t most_channels) const {
+    const std::int64_t vectors = ceil_div(channels, lanes_ * p.k), chunks = ceil_div(channels, most_channels);
+    return std::min(padded(channels), ceil_div(vectors, chunks) * lanes_ * p.k);
+  }
   // A strip is [row][column][channel].
   void fill(const T* x, const Place& at, T* strip) const {
     const std::int64_t row = at.row * p.step_h + rows_.first, column = at.column * p.step_w + columns_.first;
@@ -263,9 +271,10 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
 // A slice sums some blocks of one chunk of channels; slices are added in order.
 template <class T>
 void depthwise_last_weight_gradient(const Correlation& p, const T* dy, const T* x, T* dw) {
-  constexpr std::int64_t most_slices = 64, most_outputs = 512;  // of a block: bounds the rounding error
+  // Of a block: what its sums of a few rows read stays in the first-level cache, and the rounding error is bounded.
+  constexpr std::int64_t most_slices = 64, most_outputs = 512, most_columns = 16;
   const Kernels<T>& kernel = kernels<T>();
-  const LastBlocks<T> all(p, kMostLastVectors * kernel.lanes * p.k, most_outputs);
+  const LastBlocks<T> all(p, kMostLastVectors * kernel.lanes * p.k, most_outputs, most_columns);
   const std::int64_t width = all.chunk();
   const std::int64_t blocks = all.blocks(), chunks = all.chunks(), taps = p.reduction();
   const std::int64_t slices = std::clamp<std::int64_t>(most_slices / chunks, 1, blocks), sums = taps * width;
