@@ -272,9 +272,9 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
 template <class T>
 void depthwise_last_weight_gradient(const Correlation& p, const T* dy, const T* x, T* dw) {
   // Of a block: what its sums of a few rows read stays in the first-level cache, and the rounding error is bounded.
-  constexpr std::int64_t most_slices = 64, most_outputs = 512, most_columns = 16;
+  constexpr std::int64_t most_slices = 64, most_outputs = 512, most_columns = 16, most_bytes = 512;
   const Kernels<T>& kernel = kernels<T>();
-  const LastBlocks<T> all(p, kMostLastVectors * kernel.lanes * p.k, most_outputs, most_columns);
+  const LastBlocks<T> all(p, most_bytes / std::int64_t(sizeof(T)) * p.k, most_outputs, most_columns);
   const std::int64_t width = all.chunk();
   const std::int64_t blocks = all.blocks(), chunks = all.chunks(), taps = p.reduction();
   const std::int64_t slices = std::clamp<std::int64_t>(most_slices / chunks, 1, blocks), sums = taps * width;
