@@ -18,22 +18,21 @@ inline void depthwise_store(Vec<T> (&sum)[R], Vec<T> bias, bool relu, T* y, std:
   }
 }
 
-// Calls body(i, count) for vectors `step` apart. A single row of outputs has one body for whole and partial vectors: it
-// is rare, and small.
-template <class T, int R, class Body>
+// Calls body(i, count) for vectors `step` apart; COMPACT has one body for whole and partial vectors.
+template <class T, bool COMPACT, class Body>
 inline void for_vectors_of_rows(std::int64_t first, std::int64_t columns, std::int64_t step, Body&& body) {
   std::int64_t i = first;
-  if constexpr (R > 1)
+  if constexpr (!COMPACT)
     for (; i + kLanes<T> <= columns; i += step) body(i, std::int64_t{kLanes<T>});
   for (; i < columns; i += step) body(i, columns - i < kLanes<T> ? columns - i : std::int64_t{kLanes<T>});
 }
 
 // Calls body(i, count, channel) for the vectors of a row, the first lane of each being of that channel.
-template <class T, int R, class Body>
+template <class T, bool COMPACT, class Body>
 inline void for_pixels(std::int64_t columns, std::int64_t pixel, Body&& body) {
   const std::int64_t step = kLanes<T> % pixel;
   std::int64_t channel = 0;
-  for_vectors_of_rows<T, R>(0, columns, kLanes<T>, [&](std::int64_t i, std::int64_t n) {
+  for_vectors_of_rows<T, COMPACT>(0, columns, kLanes<T>, [&](std::int64_t i, std::int64_t n) {
     body(i, n, channel);
     channel += step;
     if (channel >= pixel) channel -= pixel;
@@ -44,18 +43,25 @@ inline void for_pixels(std::int64_t columns, std::int64_t pixel, Body&& body) {
 template <class T>
 struct AnyTaps {
   template <int R>
-  __attribute__((noinline)) static void rows(const Depthwise<T>& given, const T* x, T* y) {
-    const Depthwise<T> d = given;  // its own copy: no store can change it
-    const bool lone = d.pixel == 1;
-    for_pixels<T, R>(d.columns, d.pixel, [&](std::int64_t i, std::int64_t n, std::int64_t channel) {
+  __attribute__((noinline)) static void rows(const Depthwise<T>& d, const T* x, T* y) {
+    // Copies: what stays in registers while y is written.
+    const bool lone = d.pixel == 1, relu = d.relu;
+    const std::int64_t y_row = d.y_row;
+    const Vec<T> bias = Vec<T>{} + *d.bias;
+    for_pixels<T, false>(d.columns, d.pixel, [&](std::int64_t i, std::int64_t n, std::int64_t channel) {
       Vec<T> sum[R] = {};
-      for (std::int64_t t = 0; t < d.taps; ++t) {
+      for (std::int64_t t = 0; lone && t < d.taps; ++t) {
         const T* from = x + i + d.tap_offset[t];
-        const Vec<T> weight = lone ? Vec<T>{} + d.weight[t] : load(d.weight + t * kPixelVectors * kLanes<T> + channel);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r, from += d.x_row) sum[r] += d.weight[t] * load(from);
+      }
+      for (std::int64_t t = 0; !lone && t < d.taps; ++t) {
+        const T* from = x + i + d.tap_offset[t];
+        const Vec<T> weight = load(d.weight + t * kPixelVectors * kLanes<T> + channel);
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r, from += d.x_row) sum[r] += weight * load(from);
       }
-      depthwise_store<T, R>(sum, lone ? Vec<T>{} + *d.bias : load(d.bias + channel), d.relu, y + i, d.y_row, n);
+      depthwise_store<T, R>(sum, lone ? bias : load(d.bias + channel), relu, y + i, y_row, n);
     });
   }
 };
@@ -132,7 +138,7 @@ struct GridTaps {
     const T* column[KW];
 #pragma GCC unroll 5
     for (int q = 0; q < KW; ++q) column[q] = x + d.tap_offset[q];
-    for_pixels<T, R>(d.columns, HELD ? 1 : d.pixel, [&](std::int64_t i, std::int64_t n, std::int64_t channel) {
+    for_pixels<T, false>(d.columns, HELD ? 1 : d.pixel, [&](std::int64_t i, std::int64_t n, std::int64_t channel) {
       Vec<T> sum[R] = {};
 #pragma GCC unroll 5
       for (int q = 0; q < KW; ++q)
@@ -212,7 +218,7 @@ inline void depthwise_image_rows_of(const DepthwiseImage<T>& d, std::int64_t fir
     const std::int64_t from = d.first_row + first * STEP + i;
     row[i] = from >= 0 && from < d.in_h ? d.x + from * in_w : d.zeros;
   }
-  for_pixels<T, R>(d.columns * pixel, pixel, [&](std::int64_t j, std::int64_t n, std::int64_t channel) {
+  for_pixels<T, R == 1>(d.columns * pixel, pixel, [&](std::int64_t j, std::int64_t n, std::int64_t channel) {
     const std::int64_t at = d.first_column * pixel + j * STEP;
     Vec<T> sum[R] = {};
     if (R > 1 && at >= 0 && at + (K - 1) * pixel + STEP * L <= in_w) {
@@ -256,7 +262,7 @@ void gradient_of_taps(const DepthwiseGradient<T>& g, std::int64_t first) {
     x[t] = g.x + g.tap_offset[first + t];
   }
   for (std::int64_t r = 0; r < g.rows; ++r)
-    for_vectors_of_rows<T, TAPS>(g.first, g.columns, g.step, [&](std::int64_t i, std::int64_t n) {
+    for_vectors_of_rows<T, false>(g.first, g.columns, g.step, [&](std::int64_t i, std::int64_t n) {
       const Vec<T> dy = load_upto(g.dy + r * g.dy_row + i, n);
 #pragma GCC unroll 8
       for (int t = 0; t < TAPS; ++t) {
@@ -283,8 +289,11 @@ void gradient_of_any_taps(const DepthwiseGradient<T>& g) {
 template <class T, int KH, int COLUMNS, int STEP, int R>
 inline void gradient_of_column_rows(const DepthwiseGradient<T>& g, std::int64_t first,
                                     const T* const (&column)[COLUMNS], Vec<T> (&sum)[KH][COLUMNS]) {
-  const std::int64_t pitch = g.x_row / STEP, x_first = first * g.x_row;
-  for_vectors_of_rows<T, R>(g.first, g.columns, g.step, [&](std::int64_t i, std::int64_t n) {
+  const std::int64_t pitch = g.x_row / STEP;
+  const T* from[COLUMNS];
+#pragma GCC unroll 5
+  for (int q = 0; q < COLUMNS; ++q) from[q] = column[q] + first * g.x_row;
+  for_vectors_of_rows<T, false>(g.first, g.columns, g.step, [&](std::int64_t i, std::int64_t n) {
     Vec<T> dy[R];
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) dy[r] = load_upto(g.dy + (first + r) * g.dy_row + i, n);
@@ -292,7 +301,7 @@ inline void gradient_of_column_rows(const DepthwiseGradient<T>& g, std::int64_t 
     for (int row = 0; row < (R - 1) * STEP + KH; ++row)
 #pragma GCC unroll 5
       for (int q = 0; q < COLUMNS; ++q) {
-        Vec<T> value = in_register<T>(load(column[q] + x_first + row * pitch + i));
+        Vec<T> value = in_register<T>(load(from[q] + row * pitch + i));
         if (n != kLanes<T>) value = keep_first<T>(value, n);
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r)
