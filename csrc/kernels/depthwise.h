@@ -123,7 +123,7 @@ template <class T, int KH, int KW, int STEP>
 struct GridTaps {
   template <int R>
   static void rows(const Depthwise<T>& d, const T* x, T* y) {
-    if constexpr (kHeld<R> && KH == 5 && STEP == 1)  // the others gain nothing
+    if constexpr (kHeld<R> && STEP == 1)  // the others gain nothing
       if (d.pixel == 1) return rows_of<R, true>(d, x, y);
     rows_of<R, false>(d, x, y);
   }
