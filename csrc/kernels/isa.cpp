@@ -65,6 +65,7 @@ Kernels<T> make() {
   table.split_rows[int(RowReduction::none)] = split_rows<T, Only>;
   table.split_rows[int(RowReduction::sum)] = split_rows<T, Sum>;
   table.split_rows[int(RowReduction::greatest)] = split_rows<T, Greater>;
+  table.repeat = repeat<T>;
   table.transpose = transpose<T>;
   table.sum = sum<T>;
   table.relu = relu<T>;

@@ -235,21 +235,26 @@ struct RowSplit {
 
 enum class RowReduction { none, sum, greatest, count };
 
+// Of planes whose columns are pixels of several channels: vectors that hold a tap's weights, of as many pixels as fill
+// them. A pixel may be longer than a vector by less than another.
+constexpr int kPixelVectors = 3;
+
 // Rows of outputs of one plane under one filter: y[i][j] = bias + sum over taps t of weight[t] · x[i·x_row +
 // tap_offset[t] + j] for i < rows, j < columns. x is read to whole vectors of columns. Terms are added in this order,
-// the bias last.
+// the bias last. With pixels of several channels a tap's weights are the next kPixelVectors vectors, j's at j % pixel,
+// and so are the biases.
 template <class T>
 struct Depthwise {
   const T* x;
   std::int64_t x_row;
   std::int64_t taps;
   const std::int64_t* tap_offset;
-  const T* weight;
-  T bias;
+  const T *weight, *bias;
   bool relu;
   std::int64_t rows, columns;
   T* y;
   std::int64_t y_row;
+  std::int64_t pixel;
 };
 
 // The same straight from the image, for a square grid of unit-spaced taps with equal steps: tap (r, q) of output (i, j)
@@ -261,16 +266,16 @@ struct DepthwiseImage {
   std::int64_t in_h, in_w;
   const T* zeros;  // a row of them
   std::int64_t first_row, first_column;
-  const T* weight;
-  T bias;
+  const T *weight, *bias;
   bool relu;
   std::int64_t rows, columns;
   T* y;
   std::int64_t y_row;
+  std::int64_t pixel;  // elements of a column, see Depthwise; 1 where steps are 2
 };
 
 // The adjoint for the weights: sum[t][lane] += sum over i, j of dy[i·dy_row + j] · x[i·x_row + tap_offset[t] + j], the
-// columns j of one lane in one sum.
+// columns j of one lane in one sum, those of the vectors at first, first + step, ...
 template <class T>
 struct DepthwiseGradient {
   const T* x;
@@ -279,7 +284,7 @@ struct DepthwiseGradient {
   const std::int64_t* tap_offset;
   const T* dy;
   std::int64_t dy_row;
-  std::int64_t rows, columns;
+  std::int64_t rows, columns, first, step;
   T* sum;
 };
 
@@ -494,6 +499,8 @@ struct Kernels {
   // False, and dx left alone, where an index is not in [first, first + size).
   bool (*scatter_last)(const ScatterLast<T>&);
   void (*split_rows[int(RowReduction::count)])(const RowSplit<T>&);
+  // y[i·times + j] = x[i] for i < count, j < times
+  void (*repeat)(const T* x, std::int64_t count, std::int64_t times, T* y);
   // y[j][i] = x[i][j] for i < rows, j < columns
   void (*transpose)(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
                     std::int64_t y_stride);

@@ -188,6 +188,18 @@ bool scatter_last(const ScatterLast<T>& given) {
   const auto add_where = [&](auto&& wanted) {
     const T* dy = p.dy;
     const std::int64_t* index = p.indices;
+    if (p.channels <= 3) {  // one after the other, each over some outputs: a loop over them would end at every pixel
+      constexpr std::int64_t some = 128;
+      for (std::int64_t left = p.outputs; left > 0; left -= some)
+        for (std::int64_t i = 0, count = left < some ? left : some; i < p.channels; ++i) {
+          const T* from = dy + (p.outputs - left) * p.channels + i;
+          const std::int64_t* at = index + (p.outputs - left) * p.channels + i;
+#pragma GCC unroll 4
+          for (std::int64_t j = 0; j < count; ++j, from += p.channels, at += p.channels)
+            if (wanted(*at)) p.dx[*at * p.channels + i] += *from;
+        }
+      return;
+    }
     for (std::int64_t i = 0; i < p.outputs; ++i, dy += p.channels, index += p.channels)
 #pragma GCC unroll 4
       for (std::int64_t c = 0; c < p.channels; ++c)

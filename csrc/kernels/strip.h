@@ -85,6 +85,29 @@ inline void split_pixels(std::int64_t columns, std::int64_t pixel, T* even, T* o
       });
 }
 
+template <class T>
+void repeat(const T* x, std::int64_t count, std::int64_t times, T* y) {
+  std::int64_t done = 0;
+#if defined(__AVX2__)
+  constexpr std::int64_t L = kLanes<T>;
+  if (count >= L) {
+    for (std::int64_t first = 0; first < times * L; first += L) {
+      IntVec<T> number = IntVec<T>{} + LaneInt<T>(first / times);
+      for (std::int64_t i = times - first % times; i < L; i += times)
+        number += lane_numbers<T>() < LaneInt<T>(i) ? IntVec<T>{} : IntVec<T>{} + LaneInt<T>(1);
+      for (std::int64_t i = 0; i < count; i += L) {  // the last vector overlaps the one before
+        const std::int64_t at = i + L <= count ? i : count - L;
+        const Vec<T> v = load(x + at);
+        store(y + at * times + first, picked<T>(v, v, number));
+      }
+    }
+    done = count;
+  }
+#endif
+  for (; done < count; ++done)
+    for (std::int64_t i = 0; i < times; ++i) y[done * times + i] = x[done];
+}
+
 template <class T, class Reduce>
 void split_rows(const RowSplit<T>& s) {
   constexpr std::int64_t L = kLanes<T>;

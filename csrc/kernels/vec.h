@@ -125,6 +125,9 @@ inline void store_first(T* p, Vec<T> v, std::int64_t count) {
 
 // Lanes [begin, end) of p, within 0 and lanes; the others are zero, and not read.
 template <class T>
+#if !defined(__AVX2__)
+__attribute__((noinline))
+#endif
 inline Vec<T> load_between(const T* p, int begin, int end) {
 #if defined(__AVX512F__)
   const unsigned wanted = ((1u << end) - 1) & ~((1u << begin) - 1);

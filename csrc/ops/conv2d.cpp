@@ -55,6 +55,50 @@ std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked
   }
 }
 
+// Phases of the input gradient whose outputs stand side by side in a row: where a few channels lie last, a position's
+// columns follow one another, as the channels of one correlation. A weight is zero where its tap does not reach the
+// column. The columns of a last position that is not whole are another.
+template <class T>
+void run_side_by_side(const Conv2dShape& s, const std::vector<OutputPhase>& row, const Weights<T>& weights, const T* dy,
+                      T* dx) {
+  const std::int64_t whole = s.w / s.stride_w;
+  for (const std::int64_t position : {std::int64_t{0}, whole}) {
+    Correlation p = row.front().problem;
+    const std::int64_t columns = position == 0 ? s.stride_w : s.w % s.stride_w;
+    if (columns == 0) break;
+    p.images = s.n;
+    p.k = columns * s.c_in;
+    p.out_w = position == 0 ? whole : 1;
+    p.taps.clear();
+    std::vector<T> packed;  // [tap][dy's channel][column][dx's channel]
+    for (std::int64_t column = 0; column < columns; ++column)
+      for (Tap tap : row[std::size_t(column)].problem.taps) {
+        tap.column += position;
+        const auto found = std::find_if(p.taps.begin(), p.taps.end(), [&](const Tap& other) {
+          return other.row == tap.row && other.column == tap.column;
+        });
+        const std::int64_t at = (found - p.taps.begin()) * p.c * p.k;
+        if (found == p.taps.end()) {
+          p.taps.push_back({tap.row, tap.column, at});
+          packed.resize(std::size_t(at + p.c * p.k));
+        }
+        for (std::int64_t c = 0; c < p.c; ++c)
+          for (std::int64_t k = 0; k < s.c_in; ++k)
+            packed[std::size_t(at + c * p.k + column * s.c_in + k)] =
+                weights.data[c * weights.c_stride + k * weights.k_stride + tap.source];
+      }
+    if (p.out_w == 1) {  // a row is better: that of the image on its side
+      std::swap(p.in_h, p.in_w);
+      std::swap(p.out_h, p.out_w);
+      std::swap(p.x_row, p.x_column);
+      std::swap(p.y_row, p.y_column);
+      for (Tap& tap : p.taps) std::swap(tap.row, tap.column);
+    }
+    pack<T>(p, Algorithm::direct, {packed.data(), 0, 1, p.k})
+        ->run(dy, nullptr, false, dx + row.front().first + position * s.stride_w * s.c_in);
+  }
+}
+
 template <class T>
 class Reference final : public PackedCorrelation<T> {
  public:
@@ -236,6 +280,12 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
     for (OutputPhase& phase : phases) phase.problem.images = s.n;
     if (unreached) std::fill_n(dx, s.n * dx_image, T(0));
     return pack_channels_in_lanes(phases, turned)->run(dy, nullptr, false, dx);
+  }
+  if (direct && s.channels_last && s.groups == 1 && s.stride_w > 1 && s.stride_w <= s.w && !unreached &&
+      s.stride_w * s.c_in < 2 * kernels<T>().lanes) {
+    for (auto row = phases.begin(); row != phases.end(); row += s.stride_w)
+      run_side_by_side(s, {row, row + s.stride_w}, turned, dy, dx);
+    return;
   }
   std::vector<std::unique_ptr<PackedCorrelation<T>>> gradients;
   double macs = 0;

@@ -1,6 +1,7 @@
 // Depthwise: one input channel a group, so each output plane is one input plane under one filter, and memory sets the
 // pace. The input comes in strips in which each tap is a plain offset (strip.h); a vector holds columns of one output
-// row. Where channels lie last a vector holds these, and the input is read where it lies.
+// row. Where channels lie last a vector holds these, and the input is read where it lies; a few channels are pixels,
+// the columns of a single plane.
 #include <algorithm>
 #include <numeric>
 
@@ -15,6 +16,7 @@ namespace {
 
 constexpr std::int64_t kLastStripBytes = 640 << 10;  // of the second-level cache, for a strip of channels last
 constexpr std::int64_t kMostLastVectors = 8;         // of channels, in a strip
+constexpr std::int64_t kMostPixel = 32;              // of any vectors' channels
 
 DepthwiseTaps taps_kind(const Correlation& p) {
   const auto grid = [&](std::int64_t size) {
@@ -31,19 +33,20 @@ DepthwiseTaps taps_kind(const Correlation& p) {
 }
 
 // Channels last: blocks of outputs of some channels. The taps read x where it lies, and zeros in the padding; channels
-// that do not fill a vector, or have several outputs each, are first copied into a strip with their padding.
+// that have several outputs each are first copied into a strip with their padding.
 template <class T>
 class LastBlocks {
  public:
-  LastBlocks(const Correlation& problem, std::int64_t most_channels, std::int64_t most_outputs)
+  LastBlocks(const Correlation& problem, std::int64_t most_channels, std::int64_t most_outputs,
+             std::int64_t most_columns = INT64_MAX)
       : p(problem),
         channels(p.groups * p.k),
         lanes_(kernels<T>().lanes),
-        copied_(p.k > 1 || channels < lanes_),
-        chunk_(std::min(padded(channels), most_channels)),
+        copied_(p.k > 1),
+        chunk_(chunk_of(most_channels)),
         rows_(tap_extent(p, &Tap::row)),
         columns_(tap_extent(p, &Tap::column)),
-        block_w_(copied_ ? std::min<std::int64_t>(p.out_w, 256) : p.out_w),
+        block_w_(std::min({p.out_w, most_columns, copied_ ? std::int64_t{256} : INT64_MAX})),
         block_h_(std::clamp<std::int64_t>(most_outputs / block_w_, 1, p.out_h)),
         strip_columns_((block_w_ - 1) * p.step_w + columns_.count),
         whole_(columns_.first, p.step_w, p.in_w - columns_.count + 1, p.out_w),
@@ -112,21 +115,23 @@ class LastBlocks {
     const std::vector<const T*> row = rows(input, at);
     std::vector<const T*> tap(p.taps.size());
     for (std::int64_t i = 0; i < at.rows; ++i) {
+      const std::int64_t first = copied_ ? 0 : at.column, last = first + at.columns;
       const auto run = [&](std::int64_t column, std::int64_t columns) {
         for (std::size_t t = 0; t < tap.size(); ++t) {
           const std::int64_t q = first_column() + column * p.step_w + p.taps[t].column - columns_.first;
           tap[t] = 0 <= q && q < in_w() ? row[std::size_t(i * p.step_h + p.taps[t].row - rows_.first)] + q * x_column()
                                         : zeros_.data();
         }
-        body(Run{i, column, columns, tap.data()});
+        body(Run{i, column - first, columns, tap.data()});
       };
       if (copied_) {
         run(0, at.columns);
         continue;
       }
-      for (std::int64_t column = 0; column < whole_.begin; ++column) run(column, 1);
-      if (whole_.begin < whole_.end) run(whole_.begin, whole_.end - whole_.begin);
-      for (std::int64_t column = whole_.end; column < p.out_w; ++column) run(column, 1);
+      const std::int64_t whole = std::clamp(whole_.begin, first, last), whole_end = std::clamp(whole_.end, whole, last);
+      for (std::int64_t column = first; column < whole; ++column) run(column, 1);
+      if (whole < whole_end) run(whole, whole_end - whole);
+      for (std::int64_t column = whole_end; column < last; ++column) run(column, 1);
     }
   }
 
@@ -134,6 +139,11 @@ class LastBlocks {
   const std::int64_t channels;  // of outputs
 
  private:
+  // Chunks are as long as one another, of whole vectors of input channels.
+  std::int64_t chunk_of(std::int64_t most_channels) const {
+    const std::int64_t vectors = ceil_div(channels, lanes_ * p.k), chunks = ceil_div(channels, most_channels);
+    return std::min(padded(channels), ceil_div(vectors, chunks) * lanes_ * p.k);
+  }
   // A strip is [row][column][channel].
   void fill(const T* x, const Place& at, T* strip) const {
     const std::int64_t row = at.row * p.step_h + rows_.first, column = at.column * p.step_w + columns_.first;
@@ -144,13 +154,12 @@ class LastBlocks {
       std::fill_n(strip, strip_columns_ * chunk_, T(0));
       if (row + i < 0 || row + i >= p.in_h) continue;
       const T* from = x + at.image * p.x_image + (row + i) * p.x_row + (column + begin) * p.x_column;
-      if (p.k == 1 && chunk_ == p.x_column)
-        std::copy_n(from, (end - begin) * chunk_, strip + begin * chunk_);
-      else if (p.k == 1)
-        kernels<T>().copy_rows(from + at.channel, p.x_column, end - begin, at.channels, strip + begin * chunk_, chunk_);
-      else
-        for (std::int64_t j = begin; j < end; ++j, from += p.x_column)
-          for (std::int64_t q = 0; q < at.channels; ++q) strip[j * chunk_ + q] = from[(at.channel + q) / p.k];
+      // Each channel k times
+      const bool whole = at.channels == chunk_ && at.channels == channels;
+      const std::int64_t runs = whole ? 1 : end - begin, run = whole ? (end - begin) * p.x_column : at.channels / p.k;
+      T* to = strip + begin * chunk_;
+      for (std::int64_t j = 0; j < runs && run > 0; ++j, from += p.x_column, to += chunk_)
+        kernels<T>().repeat(from + at.channel / p.k, run, p.k, to);
     }
   }
 
@@ -163,25 +172,38 @@ class LastBlocks {
   Scratch<T> zeros_;  // a row of the image
 };
 
-// Channels that do not fill a vector are taken so many columns at a time, side by side as they lie: as many channels as
-// fill whole vectors, each column's under the same weights.
+// Channels last that would leave part of a vector or two empty are columns of as many elements in one plane: pixels.
 template <class T>
-std::int64_t columns_together(const Correlation& p) {
-  const std::int64_t lanes = kernels<T>().lanes;
-  return p.k == 1 && p.groups < lanes && p.step_w == 1 && p.y_column == p.groups ? lanes / std::gcd(lanes, p.groups)
-                                                                                 : 1;
+bool pixels_pay(const Correlation& p) {
+  const std::int64_t channels = p.groups * p.k, lanes = kernels<T>().lanes;
+  return p.channels_last && channels < 2 * lanes && (channels % lanes > 0 || p.k > 1);
 }
 
-// Calls body(first column, columns, channels, taps) for the outputs of a run, `together` at a time and then the rest.
-template <class T, class Run, class Body>
-void for_columns_together(const Run& run, std::int64_t together, std::int64_t channels, std::int64_t taps,
-                          Body&& body) {
-  const std::int64_t whole = run.columns / together, first = whole * together;
-  if (whole > 0) body(0, whole, together * channels, run.tap);
-  if (first == run.columns) return;
-  std::vector<const T*> tap(run.tap, run.tap + taps);
-  for (const T*& from : tap) from += first * channels;
-  body(first, 1, (run.columns - first) * channels, tap.data());
+// The planes under their filters: channels, or images of pixels.
+Correlation planes_of(const Correlation& problem) {
+  Correlation p = problem;
+  if (p.channels_last) p.groups = p.k = 1;
+  return p;
+}
+
+template <class T>
+StripLayout lay_out_planes(const Correlation& problem) {
+  return problem.channels_last ? lay_out_strips<T>(problem, problem.groups * problem.k, problem.k)
+                               : lay_out_strips<T>(problem);
+}
+
+// A row of so many channels repeated, to the length of a tap's weights.
+template <class T>
+void repeat_pixel(std::int64_t pixel, T* row) {
+  for (std::int64_t i = pixel; i < kPixelVectors * kernels<T>().lanes; ++i) row[i] = row[i - pixel];
+}
+
+// All channels' weights of a tap
+template <class T>
+void copy_tap(const Correlation& p, const Weights<T>& weights, const Tap& tap, T* to) {
+  for (std::int64_t group = 0; group < p.groups; ++group)
+    for (std::int64_t k = 0; k < p.k; ++k)
+      *to++ = weights.data[group * weights.group_stride + k * weights.k_stride + tap.source];
 }
 
 template <class T>
@@ -189,22 +211,16 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
  public:
   DepthwiseLastCorrelation(const Correlation& problem, const Weights<T>& weights)
       : blocks_(in_reading_order(problem), most_channels(problem),
-                (columns_together<T>(problem) > 1 ? kStripBytes / std::int64_t(sizeof(T)) : kUnitOutputs) /
-                    std::min(most_channels(problem), problem.groups * problem.k)),
+                kUnitOutputs / std::min(most_channels(problem), problem.groups * problem.k)),
         kind_(taps_kind(blocks_.p)),
-        together_(columns_together<T>(problem)),
-        width_(blocks_.padded(together_ * blocks_.channels)),
+        width_(blocks_.padded(blocks_.channels)),
         weight_(weights.data ? packed_size() : 0) {
     if (!weights.data) return;
     T* to = weight_.data();
     std::fill_n(to, packed_size(), T(0));
     const Correlation& p = blocks_.p;
     for (const Tap& tap : p.taps) {
-      T* next = to;
-      for (std::int64_t column = 0; column < together_; ++column)
-        for (std::int64_t group = 0; group < p.groups; ++group)
-          for (std::int64_t k = 0; k < p.k; ++k)
-            *next++ = weights.data[group * weights.group_stride + k * weights.k_stride + tap.source];
+      copy_tap(p, weights, tap, to);
       to += width_;
     }
   }
@@ -212,28 +228,21 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
   void run(const T* x, const T* bias, bool relu, T* y) const override {
     const Correlation& p = blocks_.p;
     const std::int64_t chunks = blocks_.chunks();
-    std::vector<T> biases;  // of columns together
-    for (std::int64_t i = 0; bias && together_ > 1 && i < together_ * blocks_.channels; ++i)
-      biases.push_back(bias[i % blocks_.channels]);
     parallel_for(blocks_.blocks() * chunks, p.macs(), [&](std::int64_t unit) {
       const auto at = blocks_.place(unit % chunks, unit / chunks);
       const T* const from = blocks_.input(x, at, thread_workspace<T>(std::size_t(blocks_.strip_size())));
       const T* const weight = weight_.data() + at.channel;
-      const T* const some_bias = !bias ? nullptr : together_ > 1 ? biases.data() : bias + at.channel;
+      const T* const some_bias = bias ? bias + at.channel : nullptr;
       T* const to = y + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel;
-      if (const auto grid = kernels<T>().depthwise_last_grid[int(kind_)]; grid && p.step_w == 1 && together_ == 1) {
+      if (const auto grid = kernels<T>().depthwise_last_grid[int(kind_)]; grid && p.step_w == 1) {
         const std::vector<const T*> row = blocks_.rows(from, at);
         return grid({row.data(), blocks_.x_column(), blocks_.in_w(), blocks_.first_column(), weight, width_, some_bias,
                      relu, at.rows, at.columns, at.channels, to, p.y_row, p.y_column});
       }
       blocks_.for_runs(from, at, [&](const auto& run) {
-        for_columns_together<T>(
-            run, together_, at.channels, p.reduction(),
-            [&](std::int64_t first, std::int64_t columns, std::int64_t some, const T* const* tap) {
-              kernels<T>().depthwise_last(
-                  {tap, together_ * p.step_w * blocks_.x_column(), p.reduction(), weight, width_, some_bias, relu,
-                   columns, some, to + run.row * p.y_row + (run.column + first) * p.y_column, together_ * p.y_column});
-            });
+        kernels<T>().depthwise_last({run.tap, p.step_w * blocks_.x_column(), p.reduction(), weight, width_, some_bias,
+                                     relu, run.columns, at.channels, to + run.row * p.y_row + run.column * p.y_column,
+                                     p.y_column});
       });
     });
   }
@@ -248,26 +257,25 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
  private:
   // All of a pixel where it is read as it lies
   static std::int64_t most_channels(const Correlation& p) {
-    if (columns_together<T>(p) > 1) return p.groups;
     return p.k == 1 ? ceil_div(p.groups, kernels<T>().lanes) * kernels<T>().lanes
-                    : kMostLastVectors * kernels<T>().lanes;
+                    : kMostLastVectors * kernels<T>().lanes * p.k;
   }
   std::size_t packed_size() const { return std::size_t(width_ * blocks_.p.reduction()); }
 
   LastBlocks<T> blocks_;
   DepthwiseTaps kind_;
-  std::int64_t together_, width_;  // of the weights of a tap
+  std::int64_t width_;  // of the weights of a tap
   Scratch<T> weight_;
 };
 
 // A slice sums some blocks of one chunk of channels; slices are added in order.
 template <class T>
 void depthwise_last_weight_gradient(const Correlation& p, const T* dy, const T* x, T* dw) {
-  constexpr std::int64_t most_slices = 64, most_outputs = 512;  // of a block: bounds the rounding error
+  // Of a block: what its sums of a few rows read stays in the first-level cache, and the rounding error is bounded.
+  constexpr std::int64_t most_slices = 64, most_outputs = 512, most_columns = 16, most_bytes = 512;
   const Kernels<T>& kernel = kernels<T>();
-  const std::int64_t together = columns_together<T>(p);
-  const LastBlocks<T> all(p, together > 1 ? p.groups : kMostLastVectors * kernel.lanes, most_outputs);
-  const std::int64_t width = all.padded(together * all.chunk());
+  const LastBlocks<T> all(p, most_bytes / std::int64_t(sizeof(T)) * p.k, most_outputs, most_columns);
+  const std::int64_t width = all.chunk();
   const std::int64_t blocks = all.blocks(), chunks = all.chunks(), taps = p.reduction();
   const std::int64_t slices = std::clamp<std::int64_t>(most_slices / chunks, 1, blocks), sums = taps * width;
   const Scratch<T> partial(std::size_t(chunks * slices * sums));
@@ -282,13 +290,9 @@ void depthwise_last_weight_gradient(const Correlation& p, const T* dy, const T* 
       const T* const from = dy + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel;
       std::fill_n(of_block, sums, T(0));
       all.for_runs(all.input(x, at, strip), at, [&](const auto& run) {
-        for_columns_together<T>(
-            run, together, at.channels, taps,
-            [&](std::int64_t first, std::int64_t columns, std::int64_t some, const T* const* tap) {
-              kernel.depthwise_last_gradient({tap, together * p.step_w * all.x_column(), taps,
-                                              from + run.row * p.y_row + (run.column + first) * p.y_column,
-                                              together * p.y_column, columns, some, of_block, width});
-            });
+        kernel.depthwise_last_gradient({run.tap, p.step_w * all.x_column(), taps,
+                                        from + run.row * p.y_row + run.column * p.y_column, p.y_column, run.columns,
+                                        at.channels, of_block, width});
       });
       kernel.axpby(T(1), sum, T(1), of_block, sums, sum);
     }
@@ -296,8 +300,6 @@ void depthwise_last_weight_gradient(const Correlation& p, const T* dy, const T* 
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     T* const sum = partial.data() + chunk * slices * sums;
     for (std::int64_t slice = 1; slice < slices; ++slice) kernel.axpby(T(1), sum, T(1), sum + slice * sums, sums, sum);
-    for (std::int64_t i = all.channels; together > 1 && i < together * all.channels; ++i)
-      for (std::int64_t t = 0; t < taps; ++t) sum[t * width + i % all.channels] += sum[t * width + i];
     const std::int64_t first = chunk * all.chunk();
     kernel.copy_rows(sum, width, taps, std::min(all.chunk(), all.channels - first), dw + first, all.channels);
   }
@@ -307,15 +309,24 @@ template <class T>
 class DepthwiseCorrelation final : public PackedCorrelation<T> {
  public:
   DepthwiseCorrelation(const Correlation& problem, const Weights<T>& weights)
-      : p_(in_reading_order(problem)),
-        layout_(lay_out_strips<T>(p_)),
+      : p_(in_reading_order(planes_of(problem))),
+        layout_(lay_out_planes<T>(in_reading_order(problem))),
         kind_(taps_kind(p_)),
-        from_image_(kernels<T>().depthwise_image[int(kind_)] && p_.step_w == p_.step_h && p_.y_column == 1),
+        from_image_(kernels<T>().depthwise_image[int(kind_)] && p_.step_w == p_.step_h &&
+                    p_.y_column == layout_.pixel && layout_.repeat == 1 && (layout_.pixel == 1 || p_.step_w == 1)),
         weight_(weights.data ? packed_size() : 0),
-        zeros_(std::size_t(from_image_ ? p_.in_w : 0)) {
-    if (from_image_) std::fill_n(zeros_.data(), p_.in_w, T(0));
+        zeros_(std::size_t(from_image_ ? p_.in_w * layout_.pixel : 0)) {
+    if (from_image_) std::fill_n(zeros_.data(), p_.in_w * layout_.pixel, T(0));
     if (!weights.data) return;
     T* to = weight_.data();
+    if (layout_.pixel > 1) {
+      for (const Tap& tap : p_.taps) {
+        copy_tap(problem, weights, tap, to);
+        repeat_pixel(layout_.pixel, to);
+        to += kPixelVectors * kernels<T>().lanes;
+      }
+      return;
+    }
     for (std::int64_t channel = 0; channel < p_.groups * p_.k; ++channel) {
       const T* from = weights.data + channel / p_.k * weights.group_stride + channel % p_.k * weights.k_stride;
       for (const Tap& tap : p_.taps) *to++ = from[tap.source];
@@ -323,20 +334,27 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
   }
 
   void run(const T* x, const T* bias, bool relu, T* y) const override {
-    if (from_image_) return run_from_image(x, bias, relu, y);
-    for_strips(p_, layout_, x, T(0), p_.macs(), [&](const T* strip, const StripPlace& at, T* outputs) {
+    const std::int64_t pixel = layout_.pixel, channels = p_.groups * p_.k * pixel;
+    std::vector<T> biases(std::size_t(pixel > 1 ? kPixelVectors * kernels<T>().lanes : channels));
+    if (bias) std::copy_n(bias, channels, biases.data());
+    if (pixel > 1) repeat_pixel(pixel, biases.data());
+    if (from_image_) return run_from_image(x, biases.data(), relu, y);
+    for_strips(p_, layout_, x, T(0), double(pixel) * p_.macs(), [&](const T* strip, const StripPlace& at, T* outputs) {
       for (std::int64_t k = 0; k < p_.k; ++k) {
-        const std::int64_t channel = at.plane % p_.groups * p_.k + k;
+        const std::int64_t channel = at.plane % p_.groups * p_.k + k, columns = at.columns * pixel;
         T* const to =
             y + at.plane / p_.groups * p_.y_image + channel * p_.y_plane + at.row * p_.y_row + at.column * p_.y_column;
-        const bool in_place = p_.y_column == 1;
+        const bool in_place = p_.y_column == pixel;
         kernels<T>().depthwise[int(kind_)]({strip, p_.step_h * layout_.pitch, p_.reduction(), layout_.tap_offset.data(),
-                                            weight_.data() + channel * p_.reduction(), bias ? bias[channel] : T(0),
-                                            relu, at.rows, at.columns, in_place ? to : outputs,
-                                            in_place ? p_.y_row : at.columns});
-        if (!in_place)
+                                            weight_.data() + channel * p_.reduction(), biases.data() + channel, relu,
+                                            at.rows, columns, in_place ? to : outputs, in_place ? p_.y_row : columns,
+                                            pixel});
+        if (in_place) continue;
+        if (pixel == 1)
           kernels<T>().place(
               {outputs, at.columns, int(at.rows), 0, at.columns, at.columns, at.columns, to, p_.y_row, 0, p_.y_column});
+        for (std::int64_t row = 0; pixel > 1 && row < at.rows; ++row)
+          kernels<T>().copy_rows(outputs + row * columns, pixel, at.columns, pixel, to + row * p_.y_row, p_.y_column);
       }
     });
   }
@@ -345,23 +363,29 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
     constexpr std::int64_t rows = 4;  // that a kernel takes at once
     const std::int64_t strips = p_.images * p_.groups * layout_.strips(p_);
     const std::int64_t threads = threads_for(strip_units(p_, layout_, strips), p_.macs());
-    const std::int64_t workspace = from_image_ ? p_.in_w : threads * strip_workspace(layout_);
+    const std::int64_t workspace = from_image_ ? p_.in_w * layout_.pixel : threads * strip_workspace(layout_);
     return {"depthwise", std::min(rows, layout_.block_h), kernels<T>().lanes, std::int64_t(packed_size() * sizeof(T)),
             workspace * std::int64_t(sizeof(T))};
   }
 
  private:
-  std::size_t packed_size() const { return std::size_t(p_.groups * p_.k * p_.reduction()); }
+  std::size_t packed_size() const {
+    const std::int64_t a_tap = layout_.pixel > 1 ? kPixelVectors * kernels<T>().lanes : p_.groups * p_.k;
+    return std::size_t(a_tap * p_.reduction());
+  }
 
-  void run_from_image(const T* x, const T* bias, bool relu, T* y) const {
-    for_strip_places(p_, layout_, p_.macs(), [&](const StripPlace& at) {
+  void run_from_image(const T* x, const T* biases, bool relu, T* y) const {
+    const std::int64_t pixel = layout_.pixel;
+    for_strip_places(p_, layout_, double(pixel) * p_.macs(), [&](const StripPlace& at) {
       for (std::int64_t k = 0; k < p_.k; ++k) {
         const std::int64_t channel = at.plane % p_.groups * p_.k + k;
-        T* const to = y + at.plane / p_.groups * p_.y_image + channel * p_.y_plane + at.row * p_.y_row + at.column;
-        kernels<T>().depthwise_image[int(kind_)](
-            {x + at.plane * p_.in_h * p_.in_w, p_.in_h, p_.in_w, zeros_.data(), at.row * p_.step_h + p_.taps[0].row,
-             at.column * p_.step_w + p_.taps[0].column, weight_.data() + channel * p_.reduction(),
-             bias ? bias[channel] : T(0), relu, at.rows, at.columns, to, p_.y_row});
+        T* const to =
+            y + at.plane / p_.groups * p_.y_image + channel * p_.y_plane + at.row * p_.y_row + at.column * p_.y_column;
+        kernels<T>().depthwise_image[int(kind_)]({x + at.plane * p_.in_h * p_.in_w * pixel, p_.in_h, p_.in_w,
+                                                  zeros_.data(), at.row * p_.step_h + p_.taps[0].row,
+                                                  at.column * p_.step_w + p_.taps[0].column,
+                                                  weight_.data() + channel * p_.reduction(), biases + channel, relu,
+                                                  at.rows, at.columns, to, p_.y_row, pixel});
       }
     });
   }
@@ -373,34 +397,92 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
   Scratch<T> weight_, zeros_;
 };
 
+template <class T>
+T sum_of_lanes(T* lane) {
+  for (std::int64_t half = kernels<T>().lanes / 2; half > 0; half /= 2)
+    for (std::int64_t j = 0; j < half; ++j) lane[j] += lane[j + half];
+  return lane[0];
+}
+
+// Channels last, several of each: the planes of a few rows are made in the cache, of x in a band.
+template <class T>
+void turned_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw) {
+  constexpr std::int64_t block_outputs = 4096, most_slices = 64, most_sums = 1 << 17;
+  const Kernels<T>& kernel = kernels<T>();
+  const Correlation p = in_reading_order(problem);
+  const std::int64_t lanes = kernel.lanes, taps = std::int64_t(p.taps.size()), pairs = p.c * p.k;
+  const std::int64_t block_h =
+      std::clamp<std::int64_t>(block_outputs / p.out_w / 4 * 4, std::min<std::int64_t>(4, p.out_h), p.out_h);
+  const std::int64_t down = ceil_div(p.out_h, block_h), blocks = p.images * down;
+  const BandLayout band_layout(p, block_h, p.out_w, false);
+  const DepthwiseTaps kind = p.step_h == 1 ? taps_kind(p) : DepthwiseTaps::any;  // a band's rows are split by the step
+  const std::int64_t sums = pairs * taps * lanes;                                // of a slice of one group
+  const std::int64_t slices = std::clamp<std::int64_t>(most_sums / sums, 1, std::min(most_slices, blocks));
+  const Scratch<T> partial(std::size_t(p.groups * slices * sums));
+  parallel_for(p.groups * slices, p.macs(), [&](std::int64_t unit) {
+    const std::int64_t group = unit / slices, slice = unit % slices;
+    const std::int64_t plane = block_h * p.out_w;
+    T* const turned = thread_workspace<T>(std::size_t(p.k * plane + band_layout.template size<T>(p.c)));
+    T* const band = turned + p.k * plane;
+    T* const sum = partial.data() + unit * sums;
+    std::fill_n(sum, sums, T(0));
+    for (std::int64_t block = blocks * slice / slices; block < blocks * (slice + 1) / slices; ++block) {
+      const std::int64_t image = block / down, row = block % down * block_h, h = std::min(block_h, p.out_h - row);
+      fill_band(p, band_layout, x + image * p.x_image + group * p.c, row, 0, band);
+      kernel.transpose(dy + image * p.y_image + row * p.y_row + group * p.k, p.y_column, h * p.out_w, p.k, turned,
+                       plane);
+      for (std::int64_t pair = 0; pair < pairs; ++pair)
+        kernel.depthwise_gradient[int(kind)]({band + pair / p.k * band_layout.channel_stride, band_layout.pitch, taps,
+                                              band_layout.tap_offset.data(), turned + pair % p.k * plane, p.out_w, h,
+                                              p.out_w, 0, lanes, sum + pair * taps * lanes});
+    }
+  });
+  for (std::int64_t group = 0; group < p.groups; ++group) {
+    T* const sum = partial.data() + group * slices * sums;
+    for (std::int64_t slice = 1; slice < slices; ++slice) kernel.axpby(T(1), sum, T(1), sum + slice * sums, sums, sum);
+    for (std::int64_t i = 0; i < pairs * taps; ++i)
+      dw[((i % taps * p.c + i / taps / p.k) * p.groups + group) * p.k + i / taps % p.k] = sum_of_lanes(sum + i * lanes);
+  }
+}
+
 }  // namespace
 
-// With more output channels to an input channel the direct engine's tiles share more loads (measured: from 6 on).
-bool depthwise_serves(const Correlation& p) { return p.c == 1 && p.k <= 4 && strips_serve(p); }
+// With more output channels to an input channel the direct engine's tiles share more loads (measured: from 6 on), but
+// these would have to be turned where they lie last.
+bool depthwise_serves(const Correlation& p) {
+  const std::int64_t most = p.channels_last && p.groups == 1 ? 8 : 4;
+  return p.c == 1 && p.k <= most && strips_serve(p, p.channels_last ? std::min(p.groups * p.k, kMostPixel) : 1);
+}
 
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem, const Weights<T>& weights) {
-  if (problem.channels_last) return std::make_unique<DepthwiseLastCorrelation<T>>(problem, weights);
+  if (problem.channels_last && !pixels_pay<T>(problem))
+    return std::make_unique<DepthwiseLastCorrelation<T>>(problem, weights);
   return std::make_unique<DepthwiseCorrelation<T>>(problem, weights);
 }
 
 // Measured against few_channels_weight_gradient: 1.2 to 1.8 times faster for 1->8 and 4->4 channels of 3x3, 1->6 and
-// 3->6 of 5x5; 0.7 for 1->16.
+// 3->6 of 5x5; 0.7 for 1->16, or outputs that lie last and fill their vectors.
+template <class T>
 bool depthwise_gradient_pays(const Correlation& p) {
-  return depthwise_serves(p) || (p.k <= 8 && p.c * p.k <= 18 && !p.channels_last && strips_serve(p));
+  if (p.c == 1 && p.k <= 4 && depthwise_serves(p)) return true;
+  return p.k <= 8 && p.c * p.k <= 18 && strips_serve(p) && !(p.channels_last && p.k % kernels<T>().lanes == 0);
 }
 
 template <class T>
 void depthwise_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw) {
-  if (problem.channels_last) return depthwise_last_weight_gradient(problem, dy, x, dw);
+  if (problem.channels_last && !depthwise_serves(problem)) return turned_weight_gradient(problem, dy, x, dw);
+  if (problem.channels_last && !pixels_pay<T>(problem)) return depthwise_last_weight_gradient(problem, dy, x, dw);
   // Each input channel is a group here, several of which meet the same dy.
   const std::int64_t channels = problem.c;
-  Correlation p = problem;
+  Correlation p = planes_of(problem);
   p.groups *= channels;
   p.c = 1;
-  const StripLayout s = lay_out_strips<T>(p);
+  const StripLayout s = lay_out_planes<T>(problem);
   const DepthwiseTaps kind = taps_kind(p);
-  const std::int64_t lanes = kernels<T>().lanes, taps = p.reduction(), sums = p.k * taps * lanes;  // of one group
+  const std::int64_t lanes = kernels<T>().lanes, taps = p.reduction();
+  // Vectors of one sum begin with the same channel of a pixel: they are so many apart.
+  const std::int64_t turns = s.pixel / std::gcd(s.pixel, lanes), sums = p.k * turns * taps * lanes;  // of one group
   const std::int64_t strips = p.images * s.strips(p);
   // A slice sums some strips of one group; slices are added in order. Few groups are cut into more slices.
   constexpr std::int64_t most_slices = 64;
@@ -408,9 +490,9 @@ void depthwise_weight_gradient(const Correlation& problem, const T* dy, const T*
   const Scratch<T> partial(std::size_t(p.groups * slices * sums));
   const std::int64_t parts = p.groups * slices;
   const std::int64_t units = std::clamp<std::int64_t>(
-      strips * p.groups * (s.block_h * s.block_w * p.k + kStripOverhead) / kUnitOutputs, 1, parts);
-  parallel_for(units, p.macs(), [&](std::int64_t unit) {
-    T* const strip = thread_workspace<T>(std::size_t(s.rows * s.pitch));
+      strips * p.groups * (s.block_h * s.block_w * s.pixel * p.k + kStripOverhead) / kUnitOutputs, 1, parts);
+  parallel_for(units, double(s.pixel) * p.macs(), [&](std::int64_t unit) {
+    T* const strip = thread_workspace<T>(std::size_t(s.strip_size() + s.row_room));
     std::int64_t padded_for = -1;
     for (std::int64_t part = parts * unit / units; part < parts * (unit + 1) / units; ++part) {
       const std::int64_t group = part / slices, slice = part % slices;
@@ -420,11 +502,13 @@ void depthwise_weight_gradient(const Correlation& problem, const T* dy, const T*
         const StripPlace at = s.place(p, i / s.strips(p) * p.groups + group, i % s.strips(p));
         fill_strip(p, s, x, at, T(0), padded_for, strip);
         for (std::int64_t k = 0; k < p.k; ++k)
-          kernels<T>().depthwise_gradient[int(kind)]({strip, p.step_h * s.pitch, taps, s.tap_offset.data(),
-                                                      dy + at.plane / p.groups * p.y_image +
-                                                          (group / channels * p.k + k) * p.y_plane + at.row * p.y_row +
-                                                          at.column,
-                                                      p.y_row, at.rows, at.columns, sum + k * taps * lanes});
+          for (std::int64_t turn = 0; turn < turns; ++turn)
+            kernels<T>().depthwise_gradient[int(kind)]({strip, p.step_h * s.pitch, taps, s.tap_offset.data(),
+                                                        dy + at.plane / p.groups * p.y_image +
+                                                            (group / channels * p.k + k) * p.y_plane +
+                                                            at.row * p.y_row + at.column * p.y_column,
+                                                        p.y_row, at.rows, at.columns * s.pixel, turn * lanes,
+                                                        turns * lanes, sum + (k * turns + turn) * taps * lanes});
       }
     }
   });
@@ -432,15 +516,22 @@ void depthwise_weight_gradient(const Correlation& problem, const T* dy, const T*
     T* const sum = partial.data() + group * slices * sums;
     for (std::int64_t slice = 1; slice < slices; ++slice)
       kernels<T>().axpby(T(1), sum, T(1), sum + slice * sums, sums, sum);
+    if (p.channels_last) {
+      std::fill_n(dw, taps * s.pixel, T(0));
+      for (std::int64_t i = 0; i < turns * taps; ++i)
+        for (std::int64_t lane = 0; lane < lanes; ++lane)
+          dw[i % taps * s.pixel + (i / taps * lanes + lane) % s.pixel] += sum[i * lanes + lane];
+      return;
+    }
     for (std::int64_t i = 0; i < p.k * taps; ++i) {
-      T* const lane = sum + i * lanes;
-      for (std::int64_t half = lanes / 2; half > 0; half /= 2)
-        for (std::int64_t j = 0; j < half; ++j) lane[j] += lane[j + half];
-      dw[((group / channels * p.k + i / taps) * channels + group % channels) * taps + i % taps] = lane[0];
+      dw[((group / channels * p.k + i / taps) * channels + group % channels) * taps + i % taps] =
+          sum_of_lanes(sum + i * lanes);
     }
   });
 }
 
+template bool depthwise_gradient_pays<float>(const Correlation&);
+template bool depthwise_gradient_pays<double>(const Correlation&);
 template void depthwise_weight_gradient(const Correlation&, const float*, const float*, float*);
 template void depthwise_weight_gradient(const Correlation&, const double*, const double*, double*);
 template std::unique_ptr<PackedCorrelation<float>> pack_depthwise(const Correlation&, const Weights<float>&);

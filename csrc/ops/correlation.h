@@ -144,6 +144,7 @@ bool depthwise_serves(const Correlation& problem);
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem, const Weights<T>& weights);
 // The gradient for the weights of a forward correlation of few channels, plane by plane; dw (groups·k, c, taps).
+template <class T>
 bool depthwise_gradient_pays(const Correlation& problem);
 template <class T>
 void depthwise_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw);

@@ -72,7 +72,7 @@ Pool2dShape as_plane(Pool2dShape s) {
 // Gradients go by bands of rows of dx: calls body(image, first row, end) for each, from several threads.
 template <class Body>
 void for_bands(const Pool2dShape& s, double work, Body&& body) {
-  constexpr std::int64_t units = 16;
+  constexpr std::int64_t units = 8;
   const std::int64_t least = std::min(s.h, 4 * std::min(s.h, (s.k_h - 1) * s.dilation_h + 1));
   const std::int64_t bands = s.n == 0 || s.h == 0 ? 1 : std::clamp<std::int64_t>(units / s.n, 1, s.h / least);
   parallel_for(s.n * bands, work, [&](std::int64_t unit) {
@@ -119,31 +119,32 @@ void scatter_images(const Pool2dShape& s, const T* dy, const std::int64_t* indic
 // The same by bands, as long as each index is in one of the windows beside its own.
 template <class T>
 void scatter_bands(const Pool2dShape& s, const T* dy, const std::int64_t* indices, T* dx) {
+  constexpr std::int64_t some_outputs = 1024;
   const Windows windows(s);
   std::atomic<bool> elsewhere{false};
   for_bands(s, 4 * pool_work(s), [&](std::int64_t image, std::int64_t first, std::int64_t last) {
     const std::int64_t row = s.o_w * s.c, begins = image * s.o_h * row;
     T* const to = dx + image * s.c * s.in_plane();
-    std::fill_n(to + first * s.w * s.c, (last - first) * s.w * s.c, T(0));
     const auto start = [&](std::int64_t i) { return windows.rows[std::size_t(i)].start; };
     const auto end = [&](std::int64_t i) {
       return start(i) + (windows.rows[std::size_t(i)].inside - 1) * s.dilation_h + 1;
     };
-    // Windows that reach into the rows before the band, that lie in it, and that reach into the rows behind it
-    std::int64_t i = 0;
-    const auto scatter_while = [&](auto&& wanted) {
-      const std::int64_t begin = i;
-      while (i < s.o_h && wanted()) ++i;
-      if (begin == i) return;
-      const std::int64_t place = start(begin) * s.w;
-      if (!kernels<T>().scatter_last({dy + begins + begin * row, indices + begins + begin * row, (i - begin) * s.o_w,
-                                      s.c, place, end(i - 1) * s.w - place, first * s.w, last * s.w, to}))
-        elsewhere = true;
+    std::int64_t i = 0, cleared = first;
+    const auto clear = [&](std::int64_t until) {
+      if (until > cleared) std::fill_n(to + cleared * s.w * s.c, (until - cleared) * s.w * s.c, T(0));
+      cleared = std::max(cleared, until);
     };
     while (i < s.o_h && end(i) <= first) ++i;
-    scatter_while([&] { return start(i) < first; });
-    scatter_while([&] { return end(i) <= last; });
-    scatter_while([&] { return start(i) < last; });
+    // Some rows at a time, whose part of dx is cleared just before
+    for (std::int64_t until = i; i < s.o_h && start(i) < last; i = until) {
+      while (until < s.o_h && start(until) < last && (until - i) * row < some_outputs) ++until;
+      clear(std::min(last, end(until - 1)));
+      const std::int64_t place = start(i) * s.w;
+      if (!kernels<T>().scatter_last({dy + begins + i * row, indices + begins + i * row, (until - i) * s.o_w, s.c,
+                                      place, end(until - 1) * s.w - place, first * s.w, last * s.w, to}))
+        elsewhere = true;
+    }
+    clear(last);
   });
   if (elsewhere) scatter_images(s, dy, indices, dx);
 }
@@ -191,9 +192,8 @@ void avg_pool2d_last(const Pool2dShape& s, bool count_include_pad, const T* x, T
 template <class T>
 void max_pool2d_backward_last(const Pool2dShape& s, const T* dy, const std::int64_t* indices, T* dx) {
   // With many taps, or vectors that are mostly empty, a scattered element is cheaper than all comparisons (measured).
-  constexpr std::int64_t most_taps = 16;
-  const std::int64_t lanes = kernels<T>().lanes;
-  const bool mostly_empty = s.c < 2 * lanes && s.c % lanes != 0;
+  const std::int64_t lanes = kernels<T>().lanes, most_taps = lanes;
+  const bool mostly_empty = s.c < 32 && s.c % lanes != 0;
   if (!places_fit(s) || s.k_h * s.k_w > most_taps || mostly_empty)
     return s.dilation_h == 1 ? scatter_bands(s, dy, indices, dx) : scatter_images(s, dy, indices, dx);
   const Windows windows(s);
