@@ -289,14 +289,15 @@ void gradient_of_any_taps(const DepthwiseGradient<T>& g) {
 template <class T, int KH, int COLUMNS, int STEP, int R>
 inline void gradient_of_column_rows(const DepthwiseGradient<T>& g, std::int64_t first,
                                     const T* const (&column)[COLUMNS], Vec<T> (&sum)[KH][COLUMNS]) {
-  const std::int64_t pitch = g.x_row / STEP;
+  const std::int64_t pitch = g.x_row / STEP, dy_row = g.dy_row;
+  const T* const dy_first = g.dy + first * dy_row;
   const T* from[COLUMNS];
 #pragma GCC unroll 5
   for (int q = 0; q < COLUMNS; ++q) from[q] = column[q] + first * g.x_row;
   for_vectors_of_rows<T, false>(g.first, g.columns, g.step, [&](std::int64_t i, std::int64_t n) {
     Vec<T> dy[R];
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) dy[r] = load_upto(g.dy + (first + r) * g.dy_row + i, n);
+    for (int r = 0; r < R; ++r) dy[r] = load_upto(dy_first + r * dy_row + i, n);
 #pragma GCC unroll 11
     for (int row = 0; row < (R - 1) * STEP + KH; ++row)
 #pragma GCC unroll 5
