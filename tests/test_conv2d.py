@@ -141,6 +141,8 @@ def test_every_tile_tail(dtype: np.dtype, kernel: int, varied: str) -> None:
         ConvCase((1, 300, 1, 1), (600, 300, 1, 1), (1, 1), NO_PADDING, (1, 1), 1),  # a single pixel
         ConvCase((1, 520, 20, 21), (45, 520, 1, 1), (1, 1), NO_PADDING, (1, 1), 1),  # pointwise in two steps
         ConvCase((2, 26, 43, 41), (90, 13, 1, 1), (2, 2), NO_PADDING, (1, 1), 2),  # strided, in groups
+        ConvCase((9, 40, 7, 9), (70, 40, 1, 1), (1, 1), NO_PADDING, (1, 1), 1),  # dw of images together
+        ConvCase((2, 140, 37, 41), (38, 70, 1, 1), (1, 1), NO_PADDING, (1, 1), 2),  # and of parts of one
         ConvCase((1, 18, 27, 39), (53, 18, 3, 2), (1, 2), ((1, 1), (0, 1)), (2, 1), 1),  # channels in lanes
         ConvCase((3, 66, 9, 300), (60, 33, 1, 5), (1, 3), ((0, 0), (2, 3)), (1, 1), 2),  # blocks of columns
         ConvCase((33, 2, 3, 3), (4, 2, 3, 3), (1, 1), NO_PADDING, (1, 1), 1),  # many images, one pixel each
@@ -318,6 +320,8 @@ def test_channels_last(backend: str, dtype: np.dtype) -> None:
         ConvCase((2, 33, 3, 70), (33, 1, 3, 3), (1, 1), ((0, 2), (2, 0)), (1, 1), 33),
         ConvCase((2, 48, 23, 9), (48, 1, 3, 3), (2, 1), ((4, 4), (5, 1)), (3, 5), 48),
         ConvCase((3, 96, 7, 7), (96, 96, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),  # small maps
+        ConvCase((9, 40, 7, 9), (70, 40, 1, 1), (1, 1), NO_PADDING, (1, 1), 1),
+        ConvCase((2, 140, 37, 41), (38, 70, 1, 1), (1, 1), NO_PADDING, (1, 1), 2),
     ],
     ids=str,
 )

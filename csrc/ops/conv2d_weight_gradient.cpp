@@ -92,6 +92,7 @@ void conv2d_backward_weight(const Conv2dShape& s, Algorithm asked, const T* dy, 
         (asked == Algorithm::winograd || (asked == Algorithm::automatic && winograd_weight_gradient_pays(p))))
       return winograd_weight_gradient(p, dy, x, dw);
   if (few_channels<T>(p)) return few_channels_weight_gradient(p, dy, x, dw);
+  if (pointwise_weight_gradient_pays<T>(p)) return pointwise_weight_gradient(p, dy, x, dw);
   const Kernels<T>& kernel = kernels<T>();
   const Geometry g = geometry<T>(s);
   const std::int64_t lanes = kernel.lanes, width = g.width, taps = s.taps();
