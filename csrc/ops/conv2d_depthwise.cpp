@@ -451,9 +451,10 @@ void turned_weight_gradient(const Correlation& problem, const T* dy, const T* x,
 // With more output channels to an input channel the direct engine's tiles share more loads (measured: from 6 on), but
 // these would have to be turned where they lie last.
 bool depthwise_serves(const Correlation& p) {
-  // A lone channel's outputs as pixels: measured 1.1 to 1.5 times faster than direct, but 0.8 to 0.95 in wide images of
-  // AVX-512.
-  const bool pixels = p.channels_last && p.groups == 1 && (p.out_w <= 128 || kernels<float>().lanes < 16);
+  // A lone channel's outputs as pixels: measured 1.1 to 1.5 times faster than direct, but 0.8 to 0.95 on AVX-512 in
+  // wide images or where pixels do not fill its vectors.
+  const std::int64_t lanes = kernels<float>().lanes;
+  const bool pixels = p.channels_last && p.groups == 1 && (lanes < 16 || (p.out_w <= 128 && lanes % p.k == 0));
   const std::int64_t most = pixels ? 8 : 4;
   return p.c == 1 && p.k <= most && strips_serve(p, p.channels_last ? std::min(p.groups * p.k, kMostPixel) : 1);
 }

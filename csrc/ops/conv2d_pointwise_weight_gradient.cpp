@@ -93,7 +93,7 @@ void pointwise_weight_gradient(const Correlation& p, const T* dy, const T* x, T*
   const Kernels<T>& kernel = kernels<T>();
   const Side<T> of_dy{dy, p.k, p.y_image, p.y_column, p.y_plane, p.k * p.y_plane};
   const Side<T> of_x{x, p.c, p.x_image, p.x_column, p.x_plane, p.c * p.x_plane};
-  const bool dy_lies = p.k >= p.c;
+  const bool dy_lies = p.k >= p.c && !p.channels_last;  // channels last: dw's rows then are the tile's
   const Side<T> lying = dy_lies ? of_dy : of_x, turned = dy_lies ? of_x : of_dy;
   const std::int64_t lanes = kernel.lanes, vectors = ceil_div(turned.channels, lanes), width = vectors * lanes;
   const std::int64_t chunks = ceil_div(vectors, kChunkVectors);
@@ -167,8 +167,7 @@ void pointwise_weight_gradient(const Correlation& p, const T* dy, const T* x, T*
     for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
       const std::int64_t begin = chunk_begin(chunk), columns_width = chunk_begin(chunk + 1) - begin;
       const std::int64_t count = std::min(columns_width, turned.channels - begin);
-      // A row of dw for each row of the tile, or a column
-      const bool rows_follow = dy_lies != p.channels_last;
+      const bool rows_follow = dy_lies || p.channels_last;  // else dw's are the tile's columns
       const std::int64_t of_row = rows_follow ? row : begin, of_column = rows_follow ? begin : row;
       const std::int64_t dw_row = p.channels_last ? p.groups * p.k : p.c;
       T* const to = dw + of_row * dw_row + of_column + (p.channels_last ? group * p.k : group * p.k * p.c);

@@ -186,9 +186,22 @@ class Winograd final : public PackedCorrelation<float> {
     const std::int64_t outer = by_step ? steps : chunks_, inner = by_step ? chunks_ : steps;
     const double work = double(problem_.groups * problem_.k * problem_.c * 100);
     parallel_for(problem_.groups * outer, work, [&](std::int64_t unit) {
+      const std::int64_t group = unit / outer, at = unit % outer;
+      if (by_step) fetch_step(weights, group, at * kPackedAtOnce);
       for (std::int64_t i = 0; i < inner; ++i)
-        pack_channels(weights, unit / outer, by_step ? i : unit % outer, (by_step ? unit % outer : i) * kPackedAtOnce);
+        pack_channels(weights, group, by_step ? i : at, (by_step ? at : i) * kPackedAtOnce);
     });
+  }
+
+  // What a step reads of weights whose output channels follow one another, in their order: a chunk takes a line or two
+  // of each row.
+  void fetch_step(const Weights<float>& weights, std::int64_t group, std::int64_t c) const {
+    constexpr std::int64_t line = 64 / sizeof(float);
+    for (const Tap& tap : grid_)
+      for (std::int64_t i = c; i < std::min(c + kPackedAtOnce, problem_.c); ++i) {
+        const float* const row = weights.data + group * weights.group_stride + i * weights.c_stride + tap.source;
+        for (std::int64_t k = 0; k < problem_.k; k += line) __builtin_prefetch(row + k, 0, 2);
+      }
   }
 
   // A chunk's weights of kPackedAtOnce channels, or as many as there are from c on
