@@ -197,12 +197,6 @@ inline Vec<T> picked(Vec<T> a, Vec<T> b, IntVec<T> number) {
 }
 #endif
 
-// The lanes of a vector of half the width, then those of another.
-template <class T, class Half, int... Lane>
-inline Vec<T> joined(Half low, Half high, LaneList<Lane...>) {
-  return __builtin_shufflevector(low, high, Lane...);
-}
-
 // Each lane twice, from lane First on.
 template <int First, class V, int... Lane>
 inline V doubled(V v, LaneList<Lane...>) {

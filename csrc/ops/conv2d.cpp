@@ -15,8 +15,7 @@ namespace {
 
 // A single tap that reads the image as it lies needs no rows: the plane is one long row.
 void flatten(Correlation& p) {
-  const bool as_it_lies = one_tap_inside(p) && p.step_h == 1 && p.step_w == 1 && p.in_h == p.out_h &&
-                          p.in_w == p.out_w && p.y_column == (p.channels_last ? p.groups * p.k : 1) &&
+  const bool as_it_lies = reads_every_position(p) && p.y_column == (p.channels_last ? p.groups * p.k : 1) &&
                           p.y_row == p.out_w * p.y_column;
   if (!as_it_lies) return;
   p.in_w = p.out_w = p.in_h * p.in_w;
@@ -148,6 +147,10 @@ bool one_tap_inside(const Correlation& p) {
   };
   return p.taps.size() == 1 && inside(p.taps[0].row, p.out_h, p.step_h, p.in_h) &&
          inside(p.taps[0].column, p.out_w, p.step_w, p.in_w);
+}
+
+bool reads_every_position(const Correlation& p) {
+  return one_tap_inside(p) && p.step_h == 1 && p.step_w == 1 && p.in_h == p.out_h && p.in_w == p.out_w;
 }
 
 TapExtent tap_extent(const Correlation& p, std::int64_t Tap::* place) {

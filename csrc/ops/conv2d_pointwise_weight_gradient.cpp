@@ -15,8 +15,6 @@ namespace convnet {
 namespace {
 
 constexpr std::int64_t kBlockBytes = 768 << 10;  // of the second-level cache, for a block's turned side
-constexpr std::int64_t kSliceBytes = 6 << 20;    // for the partial sums of all slices
-constexpr std::int64_t kMostSlices = 16;
 constexpr std::int64_t kTermsInRegisters = 512;  // summed before they meet the earlier ones
 constexpr std::int64_t kChunkVectors = 2;        // of the turned side's channels, in a tile
 
@@ -84,8 +82,7 @@ void multiply_last(const Side<T>& lying, const T* lies, std::int64_t rows, std::
 
 template <class T>
 bool pointwise_weight_gradient_pays(const Correlation& p) {
-  return one_tap_inside(p) && p.step_h == 1 && p.step_w == 1 && p.in_h == p.out_h && p.in_w == p.out_w &&
-         std::min(p.c, p.k) >= kernels<T>().lanes;
+  return reads_every_position(p) && std::min(p.c, p.k) >= kernels<T>().lanes;
 }
 
 template <class T>
@@ -105,9 +102,7 @@ void pointwise_weight_gradient(const Correlation& p, const T* dy, const T* x, T*
   const std::int64_t kept = width + (p.channels_last ? lying.channels : 0);
   const Cut cut(p, std::max<std::int64_t>(1, kBlockBytes / (kept * std::int64_t(sizeof(T)))));
   const std::int64_t blocks = cut.blocks(), partial = p.groups * lying.channels * width;
-  std::int64_t slices =
-      std::clamp<std::int64_t>(kSliceBytes / (partial * std::int64_t(sizeof(T))), 1, std::min(kMostSlices, blocks));
-  slices = ceil_div(blocks, ceil_div(blocks, slices));  // as many blocks in each
+  const std::int64_t slices = gradient_slices(blocks, partial * std::int64_t(sizeof(T)));
   const std::int64_t panel_runs = std::min(panels, ceil_div(4, slices * p.groups));
   std::vector<std::int64_t> image_offset;
   for (std::int64_t i = 0; i < cut.images_at_once; ++i) image_offset.push_back(i * lying.image);
@@ -137,11 +132,8 @@ void pointwise_weight_gradient(const Correlation& p, const T* dy, const T* x, T*
             kernel.transpose(channel + image * turned.image, turned.channel, channels, block.count,
                              to + image * block.count * columns_width, columns_width);
       }
-      if (p.channels_last) {  // fetched in its order: the tile's rows would take a line of each position
-        const T* const lies = lying.data + block.image * lying.image + block.first * lying.position;
-        for (std::int64_t at = 0; at < terms * lying.position; at += 64 / std::int64_t(sizeof(T)))
-          __builtin_prefetch(lies + at, 0, 2);
-      }
+      if (p.channels_last)  // the tile's rows take a line of each position
+        fetch(lying.data + block.image * lying.image + block.first * lying.position, terms * lying.position);
       for (std::int64_t panel = panels * run / panel_runs; panel < panels * (run + 1) / panel_runs; ++panel) {
         const std::int64_t row = panel_begin(panel), rows = panel_begin(panel + 1) - row;
         const T* const lies = lying.data + block.image * lying.image + group * lying.group +

@@ -19,8 +19,6 @@ namespace convnet {
 namespace {
 
 constexpr std::int64_t kBlockBytes = 768 << 10;  // of the second-level cache, for both operands of a block of rows
-constexpr std::int64_t kSliceBytes = 6 << 20;    // for the partial sums of all slices
-constexpr std::int64_t kMostSlices = 16;
 
 struct Geometry {
   std::int64_t width;    // of the turned image: the channels, to whole vectors
@@ -51,10 +49,7 @@ Geometry geometry(const Conv2dShape& s) {
            std::int64_t(sizeof(T));
   };
   while (g.block_h > 1 && bytes() > kBlockBytes) g.block_h = ceil_div(g.block_h, 2);
-  g.slices =
-      std::clamp<std::int64_t>(kSliceBytes / std::max<std::int64_t>(1, g.partial_size(s) * std::int64_t(sizeof(T))), 1,
-                               std::min(kMostSlices, s.n));
-  if (s.n > 0) g.slices = ceil_div(s.n, ceil_div(s.n, g.slices));  // as many images in each
+  g.slices = gradient_slices(s.n, g.partial_size(s) * std::int64_t(sizeof(T)));
   g.panel_runs = std::min(g.panels, ceil_div(4, g.slices * s.groups));
   return g;
 }
@@ -76,6 +71,12 @@ void turn_input(const Correlation& p, const Conv2dShape& s, const Geometry& g, c
 }
 
 }  // namespace
+
+std::int64_t gradient_slices(std::int64_t blocks, std::int64_t partial_bytes) {
+  constexpr std::int64_t all_bytes = 6 << 20, most = 16;
+  const std::int64_t slices = std::clamp<std::int64_t>(all_bytes / partial_bytes, 1, std::min(most, blocks));
+  return ceil_div(blocks, ceil_div(blocks, slices));
+}
 
 template <class T>
 void conv2d_backward_weight(const Conv2dShape& s, Algorithm asked, const T* dy, const T* x, T* dw) {

@@ -196,12 +196,9 @@ class Winograd final : public PackedCorrelation<float> {
   // What a step reads of weights whose output channels follow one another, in their order: a chunk takes a line or two
   // of each row.
   void fetch_step(const Weights<float>& weights, std::int64_t group, std::int64_t c) const {
-    constexpr std::int64_t line = 64 / sizeof(float);
     for (const Tap& tap : grid_)
-      for (std::int64_t i = c; i < std::min(c + kPackedAtOnce, problem_.c); ++i) {
-        const float* const row = weights.data + group * weights.group_stride + i * weights.c_stride + tap.source;
-        for (std::int64_t k = 0; k < problem_.k; k += line) __builtin_prefetch(row + k, 0, 2);
-      }
+      for (std::int64_t i = c; i < std::min(c + kPackedAtOnce, problem_.c); ++i)
+        fetch(weights.data + group * weights.group_stride + i * weights.c_stride + tap.source, problem_.k);
   }
 
   // A chunk's weights of kPackedAtOnce channels, or as many as there are from c on

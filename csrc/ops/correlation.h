@@ -60,6 +60,8 @@ TapExtent tap_extent(const Correlation& problem, std::int64_t Tap::* place);
 
 // One tap, which every output finds inside the image: what it reads needs no padding.
 bool one_tap_inside(const Correlation& problem);
+// The same where each position is read by its own output.
+bool reads_every_position(const Correlation& problem);
 
 // Outputs of one residue class of the stride, as the input gradient has them: the first one stands at y[first].
 struct OutputPhase {
@@ -143,6 +145,11 @@ void winograd_weight_gradient(const Correlation& problem, const float* dy, const
 bool depthwise_serves(const Correlation& problem);
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem, const Weights<T>& weights);
+
+// Gradients for weights are summed in slices of so many blocks, or images, of which each has its own partial sums. How
+// many: of as many blocks each, and from the shape alone, for the bits must not depend on the threads.
+std::int64_t gradient_slices(std::int64_t blocks, std::int64_t partial_bytes);
+
 // The gradient for the weights of a forward correlation whose single tap reads every position; dw (groups·k, c). 1.1 to
 // 1.8 times faster than turning both sides.
 template <class T>
