@@ -38,6 +38,16 @@ class Tagged(np.ndarray):
     """A subclass of ndarray, as some libraries hand out."""
 
 
+def channels_last(x: NDArray) -> NDArray:
+    """(N, C, H, W) as (N, H, W, C)."""
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+
+
+def hwio(weight: NDArray) -> NDArray:
+    """(C_out, C_in/groups, kH, kW) as (kH, kW, C_in/groups, C_out)."""
+    return np.ascontiguousarray(weight.transpose(2, 3, 1, 0))
+
+
 def memory_layouts(x: NDArray) -> Iterator[tuple[str, NDArray]]:
     """The values of x, held in every way NumPy can hold them."""
     yield "F-order", np.asfortranarray(x)

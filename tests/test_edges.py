@@ -401,15 +401,17 @@ def test_nan_and_inf_in_gradients(geometry: str, special: float, held: str) -> N
     assert_same(list(found["native"]), list(found["naive"]))
 
 
-def test_winograd_keeps_a_nan_within_its_tile() -> None:
+@pytest.mark.parametrize("size", [3, 4, 5, 7])
+def test_winograd_keeps_a_nan_within_its_tile(size: int) -> None:
     """Of 4 x 4 outputs; images and channels that do not see the NaN stay finite."""
     rng = np.random.default_rng(3)
-    x, weight = shapes.normals(rng, (2, 16, 20, 20), "f4"), shapes.normals(rng, (16, 16, 3, 3), "f4")
+    x, weight = shapes.normals(rng, (2, 16, 20, 20), "f4"), shapes.normals(rng, (16, 16, size, size), "f4")
+    padding = ((size // 2, (size - 1) // 2),) * 2
     for row, column in ((0, 0), (7, 8), (10, 13), (19, 19)):
         spoilt = x.copy()
         spoilt[1, 3, row, column] = np.nan
-        exact = np.isnan(convnet.conv2d(spoilt, weight, padding=1, algorithm="reference"))
-        found = np.isnan(convnet.conv2d(spoilt, weight, padding=1, algorithm="winograd"))
+        exact = np.isnan(convnet.conv2d(spoilt, weight, padding=padding, algorithm="reference"))
+        found = np.isnan(convnet.conv2d(spoilt, weight, padding=padding, algorithm="winograd"))
         assert found[exact].all()
         tiles = exact.reshape(2, 16, 5, 4, 5, 4).any((3, 5), keepdims=True)
         assert not (found & ~np.broadcast_to(tiles, (2, 16, 5, 4, 5, 4)).reshape(found.shape)).any()

@@ -23,6 +23,8 @@ def threads() -> Iterator[None]:
     ("algorithm", "arguments", "dtype"),
     [
         ("winograd", SQUARE, "float32"),
+        ("winograd", ((1, 64, 28, 28), (64, 64, 5, 5), 1, 2), "float32"),
+        ("winograd", ((1, 3, 224, 224), (64, 3, 7, 7), 2, 3), "float32"),
         ("direct", SQUARE, "float64"),
         ("direct", ((1, 64, 56, 56), (64, 64, 3, 3), 2, 1), "float32"),
         ("gemm", ((1, 256, 56, 56), (64, 256, 1, 1)), "float32"),
@@ -44,7 +46,7 @@ def test_the_choice(algorithm: str, arguments: tuple, dtype: str) -> None:
     assert min(explained.tile) >= 1
     assert explained.macs == convnet.functional.conv2d_shape(*arguments).macs
     weights = int(np.prod(arguments[1])) * np.dtype(dtype).itemsize
-    # Winograd's transformed weights are 36 for nine.
+    # Winograd's transformed weights are 36 for nine or fewer.
     assert explained.packed_weights >= weights * (4 if algorithm == "winograd" else 1)
     assert (explained.workspace == 0) == (algorithm == "reference")
 

@@ -30,6 +30,24 @@ CASES = [
     case_of(4, 40, 36, (9, 21), groups=2),
     case_of(5, 17, 16, (12, 12), pad=0),
 ]
+# Larger kernels, each a sum of 3x3 grids: by kernel, stride and padding
+LARGER = [
+    ConvCase(
+        (n, c, *size), (k, c // groups, *kernel), stride, ((pads[0],) * 2, (pads[1],) * 2), (1, 1), groups
+    )
+    for n, c, k, size, kernel, stride, pads, groups in [
+        (1, 64, 40, (28, 28), (5, 5), (1, 1), (2, 2), 1),
+        (3, 17, 33, (15, 13), (4, 5), (1, 1), (2, 2), 1),
+        (1, 16, 40, (30, 41), (7, 7), (1, 1), (3, 3), 1),
+        (4, 40, 40, (7, 7), (5, 5), (1, 1), (2, 2), 1),
+        (2, 12, 70, (19, 16), (6, 8), (1, 1), (1, 3), 2),
+        (1, 3, 64, (70, 128), (7, 7), (2, 2), (3, 3), 1),
+        (1, 3, 48, (67, 71), (11, 11), (4, 4), (0, 0), 1),
+        (5, 40, 50, (14, 14), (5, 5), (2, 2), (2, 2), 1),
+        (2, 6, 20, (33, 35), (7, 9), (3, 1), (3, 4), 2),
+        (1, 18, 16, (9, 64), (3, 7), (1, 3), (1, 2), 1),
+    ]
+]
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +58,18 @@ def native() -> Iterator[None]:
     convnet.set_num_threads(threads)
 
 
-def results(case: ConvCase, arrays: tuple[np.ndarray, ...], algorithm: str) -> list[np.ndarray]:
-    """y, dx and dw."""
+def results(
+    case: ConvCase, arrays: tuple[np.ndarray, ...], algorithm: str, layout: str = "NCHW"
+) -> list[np.ndarray]:
+    """y, dx and dw, from and to NCHW."""
     x, weight, dy = arrays
-    y = convnet.conv2d(x, weight, None, *case.geometry, algorithm=algorithm)
-    dx, dw, _ = convnet.conv2d_backward(
-        dy, x, weight, *case.geometry, algorithm=algorithm, needs=(True, True, False)
-    )
+    if layout == "NHWC":
+        x, weight, dy = shapes.channels_last(x), shapes.hwio(weight), shapes.channels_last(dy)
+    asked = {"algorithm": algorithm, "layout": layout}
+    y = convnet.conv2d(x, weight, None, *case.geometry, **asked)
+    dx, dw, _ = convnet.conv2d_backward(dy, x, weight, *case.geometry, **asked, needs=(True, True, False))
+    if layout == "NHWC":
+        return [y.transpose(0, 3, 1, 2), dx.transpose(0, 3, 1, 2), dw.transpose(3, 2, 0, 1)]
     return [y, dx, dw]
 
 
@@ -88,7 +111,25 @@ def test_error_beside_large_values() -> None:
     assert np.all(error <= 64 * UNIT * largest)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("case", LARGER, ids=str)
+def test_larger_kernels(case: ConvCase, layout: str) -> None:
+    """As accurate as 3x3 ones, in either layout. Of a strided convolution dw and some phases of dx go direct."""
+    rng = np.random.default_rng(4)
+    arrays = tuple(shapes.normals(rng, shape, "f4") for shape in (case.x, case.weight, case.y))
+    wide = tuple(a.astype("f8") for a in arrays)
+    found, direct = results(case, arrays, "winograd", layout), results(case, arrays, "direct", layout)
+    exact = results(case, wide, "direct")
+    sizes = results(case, tuple(abs(a) for a in wide), "direct")
+    for name, y, plain, expected, size in zip(("y", "dx", "dw"), found, direct, exact, sizes, strict=True):
+        error, plain_error = abs(y - expected), abs(plain - expected)
+        assert np.all(error <= 64 * UNIT * size), name
+        assert np.sqrt(np.mean(error**2)) <= 4 * np.sqrt(np.mean(plain_error**2)), name
+        if name == "y" or case.stride == UNIT_STRIDE:
+            assert not np.array_equal(y, plain), f"{name}: not Winograd's"
+
+
+@pytest.mark.parametrize("case", CASES + LARGER, ids=str)
 def test_threads_do_not_change_a_bit(case: ConvCase) -> None:
     rng = np.random.default_rng(2)
     arrays = tuple(shapes.normals(rng, shape, "f4") for shape in (case.x, case.weight, case.y))
@@ -100,9 +141,9 @@ def test_threads_do_not_change_a_bit(case: ConvCase) -> None:
             np.testing.assert_array_equal(found, expected)
 
 
-def test_an_image_alone_or_in_a_batch() -> None:
+@pytest.mark.parametrize("case", [case_of(5, 20, 20, (11, 14)), *LARGER], ids=str)
+def test_an_image_alone_or_in_a_batch(case: ConvCase) -> None:
     rng = np.random.default_rng(3)
-    case = case_of(5, 20, 20, (11, 14))
     x, weight = shapes.normals(rng, case.x, "f4"), shapes.normals(rng, case.weight, "f4")
     together = convnet.conv2d(x, weight, None, *case.geometry, algorithm="winograd")
     for i in range(len(x)):

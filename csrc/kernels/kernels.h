@@ -127,14 +127,14 @@ struct WinogradOutput {
   std::int64_t y_plane, y_row;
 };
 
-// The weights' transform: from weights[((vector·channels + channel)·9 + source[i])·lanes + lane], row by row, output
+// The weights' transform: from weights[((vector·channels + channel)·taps + tap[i])·lanes + lane], row by row, output
 // channels in lanes, to u[plane·u_plane + channel·u_channel + vector·lanes + lane]. The planes are the 36 points or,
-// only scaled for WinogradRow, the nine weights.
+// only scaled for WinogradRow, the nine weights. Where tap[i] is -1 it is zero.
 template <class T>
 struct WinogradWeights {
   const T* weights;
-  std::int64_t channels, vectors;
-  const std::int64_t* source;
+  std::int64_t channels, vectors, taps;
+  const std::int64_t* tap;
   bool scaled_only;
   T* u;
   std::int64_t u_plane, u_channel;
@@ -168,13 +168,14 @@ struct WinogradTurned {
   std::int64_t v_point, v_tile;
 };
 
-// The nine weights' gradients of `count` output channels, dw[lane·k_stride + i·tap_stride], from m[point·m_point +
-// lane] summed over its parts.
+// The nine weights' gradients of `count` output channels, dw[lane·k_stride + tap[i]·tap_stride], from m[point·m_point
+// + lane] summed over its parts. Where tap[i] is -1 it is left out.
 template <class T>
 struct WinogradWeightGradient {
   const T* m;
   std::int64_t m_point, parts, m_part;
   std::int64_t count;
+  const std::int64_t* tap;
   T* dw;
   std::int64_t k_stride, tap_stride;
 };

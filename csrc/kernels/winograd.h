@@ -206,12 +206,15 @@ inline void winograd_weights(const WinogradWeights<float>& t) {
   const std::int64_t u_plane = t.u_plane;
   for (std::int64_t c = 0; c < t.channels; ++c)
     for (std::int64_t v = 0; v < t.vectors; ++v) {
-      const float* const weights = t.weights + (v * t.channels + c) * 9 * L;
+      const float* const weights = t.weights + (v * t.channels + c) * t.taps * L;
       Vec<float> g[3][3];
 #pragma GCC unroll 3
       for (int i = 0; i < 3; ++i)
 #pragma GCC unroll 3
-        for (int j = 0; j < 3; ++j) g[i][j] = scale[i] * scale[j] * load(weights + t.source[3 * i + j] * L);
+        for (int j = 0; j < 3; ++j) {
+          const std::int64_t tap = t.tap[3 * i + j];
+          g[i][j] = tap < 0 ? Vec<float>{} : scale[i] * scale[j] * load(weights + tap * L);
+        }
       float* u = t.u + c * t.u_channel + v * L;
       if (t.scaled_only) {
 #pragma GCC unroll 9
@@ -402,10 +405,17 @@ inline void winograd_weight_gradient(const WinogradWeightGradient<float>& t) {
 #pragma GCC unroll 3
     for (int j = 0; j < 3; ++j) store(nine + (3 * i + j) * L, g[j]);
   }
-  if (t.k_stride == 1)
-    for (int i = 0; i < 9; ++i) store_upto(t.dw + i * t.tap_stride, load(nine + i * L), t.count);
-  else
-    transpose(nine, L, 9, t.count, t.dw, t.k_stride);
+  bool in_order = t.tap_stride == 1;
+  for (int i = 0; i < 9; ++i) in_order = in_order && t.tap[i] == i;
+  if (in_order && t.k_stride != 1) return transpose(nine, L, 9, t.count, t.dw, t.k_stride);
+  for (int i = 0; i < 9; ++i) {
+    if (t.tap[i] < 0) continue;
+    float* const dw = t.dw + t.tap[i] * t.tap_stride;
+    if (t.k_stride == 1)
+      store_upto(dw, load(nine + i * L), t.count);
+    else
+      for (std::int64_t lane = 0; lane < t.count; ++lane) dw[lane * t.k_stride] = nine[i * L + lane];
+  }
 }
 
 }  // namespace

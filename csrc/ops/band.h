@@ -37,14 +37,10 @@ struct BandLayout {
   BandLayout(const Correlation& p, std::int64_t block_h, std::int64_t block_w, bool whole_rows) {
     std::int64_t last_row = 0, last_column = 0;
     first_row = first_column = INT64_MAX;
-    std::vector<std::size_t> phase_of_tap;
     for (const Tap& tap : p.taps) {
       const std::int64_t row = floor_div(tap.row, p.step_h), column = floor_div(tap.column, p.step_w);
       const Phase phase{tap.row - row * p.step_h, tap.column - column * p.step_w};
-      const auto same = [&](const Phase& f) { return f.row == phase.row && f.column == phase.column; };
-      const auto found = std::find_if(phases.begin(), phases.end(), same);
-      phase_of_tap.push_back(std::size_t(found - phases.begin()));
-      if (found == phases.end()) phases.push_back(phase);
+      if (index_of(phase) == std::int64_t(phases.size())) phases.push_back(phase);
       first_row = std::min(first_row, row);
       first_column = std::min(first_column, column);
       last_row = std::max(last_row, row);
@@ -58,10 +54,18 @@ struct BandLayout {
     constexpr std::int64_t line = 16;
     channel_stride = ceil_div(std::int64_t(phases.size()) * plane, line) * line;
     if (channel_stride / line % 2 == 0) channel_stride += line;
-    for (std::size_t t = 0; t < p.taps.size(); ++t)
-      tap_offset.push_back(std::int64_t(phase_of_tap[t]) * plane +
-                           (floor_div(p.taps[t].row, p.step_h) - first_row) * pitch +
-                           floor_div(p.taps[t].column, p.step_w) - first_column);
+    for (const Tap& tap : p.taps) tap_offset.push_back(offset(p, tap.row, tap.column));
+  }
+
+  std::int64_t index_of(const Phase& phase) const {
+    const auto same = [&](const Phase& f) { return f.row == phase.row && f.column == phase.column; };
+    return std::find_if(phases.begin(), phases.end(), same) - phases.begin();
+  }
+
+  // Where the block's first output finds what output (0, 0) reads at this place of the input
+  std::int64_t offset(const Correlation& p, std::int64_t row, std::int64_t column) const {
+    const std::int64_t i = floor_div(row, p.step_h), j = floor_div(column, p.step_w);
+    return (index_of({row - i * p.step_h, column - j * p.step_w}) * rows + i - first_row) * pitch + j - first_column;
   }
 
   // The zeros that end a row may serve as those that begin the next one.

@@ -38,7 +38,9 @@ std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked
   switch (asked == Algorithm::automatic ? choose<T>(p) : asked) {
     case Algorithm::winograd:
       if constexpr (std::is_same_v<T, float>) {
-        require(winograd_serves(p), "conv2d: algorithm 'winograd' needs a 3x3 kernel, stride 1 and dilation 1");
+        require(
+            winograd_serves(p),
+            "conv2d: algorithm 'winograd' needs dilation 1 and a kernel of more than twice the stride, as 3x3 at 1");
         return pack_winograd(p, weights);
       } else {
         throw std::invalid_argument("conv2d: algorithm 'winograd' needs float32 arrays, got float64");
@@ -190,29 +192,35 @@ Correlation forward_correlation(const Conv2dShape& s) {
 }
 
 template <class T>
-void pack_terms(const Correlation& p, const Weights<T>& weights, const T* from, std::int64_t count, std::int64_t width,
-                TermOrder order, T* u) {
+void pack_terms(const Correlation& p, const Weights<T>& weights, const T* from, std::int64_t channels,
+                std::int64_t count, std::int64_t width, TermOrder order, T* u) {
   const Kernels<T>& kernel = kernels<T>();
   const std::int64_t taps = std::int64_t(p.taps.size());
   const bool taps_first = order == TermOrder::taps_outermost;
-  const std::int64_t tap_step = taps_first ? p.c * width : width, channel_step = taps_first ? width : taps * width;
-  bool in_order = weights.c_stride == taps;  // the terms of one output channel, channels outermost
+  const std::int64_t tap_step = taps_first ? channels * width : width, channel_step = taps_first ? width : taps * width;
+  bool in_order = weights.k_stride != 1;  // a channel's taps follow one another
   for (std::int64_t t = 0; t < taps; ++t) in_order = in_order && p.taps[std::size_t(t)].source == t;
-  if (in_order && weights.k_stride != 1) {
-    T* const turned = taps_first && taps > 1 ? thread_workspace<T>(std::size_t(p.reduction() * width)) : u;
-    kernel.transpose(from, weights.k_stride, count, p.reduction(), turned, width);
+  if (in_order && weights.c_stride == taps) {
+    const std::int64_t terms = channels * taps;
+    T* const turned = taps_first && taps > 1 ? thread_workspace<T>(std::size_t(terms * width)) : u;
+    kernel.transpose(from, weights.k_stride, count, terms, turned, width);
     for (std::int64_t t = 0; turned != u && t < taps; ++t)
-      kernel.copy_rows(turned + t * width, taps * width, p.c, count, u + t * tap_step, width);
+      kernel.copy_rows(turned + t * width, taps * width, channels, count, u + t * tap_step, width);
+    return;
+  }
+  if (in_order && !taps_first && weights.c_stride != 1) {
+    for (std::int64_t c = 0; c < channels; ++c)
+      kernel.transpose(from + c * weights.c_stride, weights.k_stride, count, taps, u + c * channel_step, width);
     return;
   }
   for (std::int64_t t = 0; t < taps; ++t, u += tap_step) {
     const T* const tap = from + p.taps[std::size_t(t)].source;
     if (weights.k_stride == 1)
-      kernel.copy_rows(tap, weights.c_stride, p.c, count, u, channel_step);
+      kernel.copy_rows(tap, weights.c_stride, channels, count, u, channel_step);
     else if (weights.c_stride == 1)
-      kernel.transpose(tap, weights.k_stride, count, p.c, u, channel_step);
+      kernel.transpose(tap, weights.k_stride, count, channels, u, channel_step);
     else
-      for (std::int64_t c = 0; c < p.c; ++c)
+      for (std::int64_t c = 0; c < channels; ++c)
         for (std::int64_t k = 0; k < count; ++k)
           u[c * channel_step + k] = tap[c * weights.c_stride + k * weights.k_stride];
   }
@@ -290,11 +298,16 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
       run_side_by_side(s, {row, row + s.stride_w}, turned, dy, dx);
     return;
   }
+  // Winograd may serve a strided convolution, but not all phases of its gradient.
+  const bool winograd = std::is_same_v<T, float> && asked == Algorithm::winograd;
+  const auto forward_only = [&](const Correlation& phase) {
+    return winograd && winograd_serves(forward_correlation(s)) && !winograd_serves(phase);
+  };
   std::vector<std::unique_ptr<PackedCorrelation<T>>> gradients;
   double macs = 0;
   for (OutputPhase& phase : phases) {
     flatten(phase.problem);
-    gradients.push_back(pack<T>(phase.problem, asked, turned));
+    gradients.push_back(pack<T>(phase.problem, forward_only(phase.problem) ? Algorithm::direct : asked, turned));
     macs += phase.problem.macs() * double(s.n / phase.problem.images);
   }
   const auto run = [&](std::int64_t image) {
@@ -340,12 +353,12 @@ void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
   });
 }
 
-#define CONVNET_INSTANTIATE(T)                                                                                     \
-  template void pack_terms(const Correlation&, const Weights<T>&, const T*, std::int64_t, std::int64_t, TermOrder, \
-                           T*);                                                                                    \
-  template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*);             \
-  template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);                     \
-  template void conv2d_backward_input(const Conv2dShape&, Algorithm, const T*, const T*, T*);                      \
+#define CONVNET_INSTANTIATE(T)                                                                                        \
+  template void pack_terms(const Correlation&, const Weights<T>&, const T*, std::int64_t, std::int64_t, std::int64_t, \
+                           TermOrder, T*);                                                                            \
+  template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*);                \
+  template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);                        \
+  template void conv2d_backward_input(const Conv2dShape&, Algorithm, const T*, const T*, T*);                         \
   template void conv2d_backward_bias(const Conv2dShape&, const T*, T*);
 CONVNET_INSTANTIATE(float)
 CONVNET_INSTANTIATE(double)

@@ -214,7 +214,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       const T* const from = weights.data + group * weights.group_stride + first * weights.k_stride;
       T* const u = packed_.data() + weights_begin(part, group, chunk);
       if (count < width) std::fill_n(u, width * part.problem.reduction(), T(0));
-      pack_terms(part.problem, weights, from, count, width, TermOrder::taps_outermost, u);
+      pack_terms(part.problem, weights, from, part.problem.c, count, width, TermOrder::taps_outermost, u);
     });
   }
 

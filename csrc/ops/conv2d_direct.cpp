@@ -107,7 +107,7 @@ void pack_weights(const Correlation& p, const Blocking& blocking, const Weights<
   parallel_for(p.groups * blocking.panels, double(p.groups * p.k * p.reduction()), [&](std::int64_t unit) {
     const std::int64_t group = unit / blocking.panels, panel = unit % blocking.panels;
     const std::int64_t begin = blocking.panel_begin(panel, p.k), end = blocking.panel_begin(panel + 1, p.k);
-    pack_terms(p, weights, weights.data + group * weights.group_stride + begin * weights.k_stride, end - begin,
+    pack_terms(p, weights, weights.data + group * weights.group_stride + begin * weights.k_stride, p.c, end - begin,
                end - begin, TermOrder::channels_outermost, packed + (group * p.k + begin) * p.reduction());
   });
 }

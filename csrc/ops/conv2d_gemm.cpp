@@ -131,7 +131,7 @@ class Gemm final : public PackedCorrelation<T> {
       const T* from = weights.data + group * weights.group_stride + first * weights.k_stride;
       T* const u = packed_.data() + (group * vectors_ * lanes_ + first) * p.reduction();
       if (count < width) std::fill_n(u, width * p.reduction(), T(0));
-      pack_terms(p, weights, from, count, width, TermOrder::channels_outermost, u);
+      pack_terms(p, weights, from, p.c, count, width, TermOrder::channels_outermost, u);
     });
   }
 

@@ -87,7 +87,7 @@ class Pointwise final : public PackedCorrelation<T> {
     parallel_for(p.groups * panels_, double(packed_size()), [&](std::int64_t unit) {
       const std::int64_t group = unit / panels_, begin = panel_begin(unit % panels_);
       const std::int64_t rows = panel_begin(unit % panels_ + 1) - begin;
-      pack_terms(p, weights, weights.data + group * weights.group_stride + begin * weights.k_stride, rows, rows,
+      pack_terms(p, weights, weights.data + group * weights.group_stride + begin * weights.k_stride, p.c, rows, rows,
                  TermOrder::channels_outermost, packed_.data() + (group * p.k + begin) * p.c);
     });
   }

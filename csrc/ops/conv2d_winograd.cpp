@@ -1,16 +1,21 @@
 // Winograd's F(4x4, 3x3), float32 only: see kernels/winograd.h for the arithmetic. For a block of tiles the input is
-// transformed to v[point][channel][tile]; each point's product with the transformed weights is a matrix product whose
+// transformed to v[point][term][tile]; each point's product with the transformed weights is a matrix product whose
 // rows are tiles and whose columns, a chunk at a time, are output channels; the chunk's products are then transformed
 // back. Any number of tiles fills the registers that way, so small maps lose nothing; the smallest share registers with
 // the weights' transform.
 //
+// Larger kernels, of any step, are sums of 3x3 grids of taps: a term is a channel as one of the grids reads it, so that
+// all grids share the products' sums and the transform back. Strided inputs pass a band, split by phase.
+//
 // Every output's arithmetic is the same wherever its tile lies in a block, so a batch's images may share blocks. A NaN
 // or an infinity reaches all 16 outputs of a tile that reads it.
 #include <algorithm>
+#include <optional>
 
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
+#include "band.h"
 #include "correlation.h"
 #include "division.h"
 #include "winograd_tiles.h"
@@ -24,11 +29,12 @@ constexpr std::int64_t kFewTiles = 24, kManyTiles = 56;  // a block's, where tha
 // weights. Measured by plan: 1.9 times faster for 4 tiles (7x7; a batch of eight 0.8), 1.2 for 6, 0.95 for 9; a single
 // call, which packs them first, gains 1.4 to 3 (the batch 1.2).
 constexpr std::int64_t kFewTilesAnImage = 9;
-constexpr std::int64_t kRowChannels = 64;   // at once: their nine weights stay in the first-level cache
+constexpr std::int64_t kRowTerms = 64;      // at once: their nine weights stay in the first-level cache
 constexpr std::int64_t kPackedAtOnce = 16;  // channels
 constexpr double kSerialWork = 1.5e6;       // multiply-adds below which sharing the work costs more than it saves
-constexpr std::int64_t kTermsInRegisters =
-    128;  // channels summed before they meet the earlier ones: bounds the rounding error
+// Summed before they meet the earlier ones: bounds the rounding error. Each is one of direct's nine terms or, where
+// several grids overlap, of as few as five.
+constexpr std::int64_t kTermsInRegisters = 128, kTermsOfGrids = 64;
 
 // How the work is cut: blocks of tiles, counted through all images.
 struct Blocking {
@@ -40,9 +46,9 @@ struct Blocking {
   std::int64_t most_tiles() const { return ceil_div(tiles.count, blocks); }
 };
 
-Blocking choose_blocking(const Correlation& p, std::int64_t chunks, int threads) {
+Blocking choose_blocking(const Correlation& p, std::int64_t terms, std::int64_t chunks, int threads) {
   Blocking b{WinogradTiles(p), 0, 1};
-  const std::int64_t fit = kInputBytes / (kWinogradPoints * p.c * std::int64_t(sizeof(float)));
+  const std::int64_t fit = kInputBytes / (kWinogradPoints * terms * std::int64_t(sizeof(float)));
   b.blocks = ceil_div(b.tiles.count, std::clamp(fit, kFewTiles, kManyTiles));
   // A multiple of the threads, so that none waits for the last block.
   if (b.blocks < 8 * threads) {
@@ -56,7 +62,7 @@ Blocking choose_blocking(const Correlation& p, std::int64_t chunks, int threads)
   return b;
 }
 
-std::int64_t tiles_an_image(const Correlation& p) {
+std::int64_t tiles_of_image(const Correlation& p) {
   const WinogradTiles tiles(p);
   return tiles.rows * tiles.columns;
 }
@@ -66,52 +72,82 @@ std::int64_t panel_height(std::int64_t tiles, std::int64_t most) { return ceil_d
 
 // Whether the weights are transformed in registers each time they are used.
 bool in_registers(const Correlation& p) {
-  return kernels<float>().winograd_row[0][1] && tiles_an_image(p) <= kFewTilesAnImage;
+  return kernels<float>().winograd_row[0][1] && tiles_of_image(p) <= kFewTilesAnImage;
+}
+
+// Whether the input passes a band, which splits it by phase and has tiles in lanes whatever the layout: few channels
+// would fill too little of a vector.
+bool through_band(const Correlation& p) {
+  return p.step_h > 1 || p.step_w > 1 || (p.channels_last && p.c < kernels<float>().lanes);
 }
 
 // The vectors of output channels in a chunk: whichever fill more registers with the sums of an image's tiles.
-std::int64_t choose_chunk_vectors(const Correlation& p) {
+std::int64_t choose_chunk_vectors(const Correlation& p, bool channels_in_lanes) {
   const Kernels<float>& kernel = kernels<float>();
   if (in_registers(p)) return 1;
-  if (p.channels_last || kernel.most_product_rows[3] == 0) return 2;
+  if (channels_in_lanes || kernel.most_product_rows[3] == 0) return 2;
   const auto sums = [&](std::int64_t vectors) {
-    return vectors * panel_height(tiles_an_image(p), kernel.most_product_rows[vectors]);
+    return vectors * panel_height(tiles_of_image(p), kernel.most_product_rows[vectors]);
   };
   return sums(3) > sums(2) ? 3 : 2;
+}
+
+// With the taps as their weights follow in memory.
+Correlation in_packing_order(Correlation p) {
+  std::sort(p.taps.begin(), p.taps.end(), [](const Tap& a, const Tap& b) { return a.source < b.source; });
+  return p;
+}
+
+// Where grids begin among `count` taps along an axis: in each phase every third tap, the last one where three are left.
+// A phase of two taps reads one position more than it needs.
+std::vector<std::int64_t> grid_starts(std::int64_t count, std::int64_t step) {
+  std::vector<std::int64_t> starts;
+  for (std::int64_t phase = 0; phase < step; ++phase) {
+    const std::int64_t in_phase = ceil_div(count - phase, step);
+    for (std::int64_t tap = 0; tap < in_phase; tap += 3)
+      starts.push_back(phase + step * std::max<std::int64_t>(0, std::min(tap, in_phase - 3)));
+  }
+  return starts;
 }
 
 class Winograd final : public PackedCorrelation<float> {
  public:
   Winograd(const Correlation& problem, const Weights<float>& weights)
-      : problem_(problem),
-        grid_(winograd_grid(problem)),
+      : problem_(in_packing_order(problem)),
+        grids_(winograd_grids(problem_)),
+        terms_(std::int64_t(grids_.size()) * problem.c),
         lanes_(kernels<float>().lanes),
         vectors_(ceil_div(problem.k, lanes_)),
+        channels_in_lanes_(problem.channels_last && !through_band(problem)),
         in_registers_(in_registers(problem)),
-        most_chunk_vectors_(choose_chunk_vectors(problem)),
+        most_chunk_vectors_(choose_chunk_vectors(problem, channels_in_lanes_)),
         chunks_(ceil_div(vectors_, most_chunk_vectors_)),
         packed_(weights.data ? packed_size() : 0) {
+    if (through_band(problem)) {
+      const std::int64_t tiles = std::min(lanes_ - 1, WinogradTiles(problem).columns);  // of a run, at most
+      band_.emplace(problem, kWinogradOutputs, kWinogradOutputs * tiles, false);
+    }
     if (weights.data) pack_weights(weights);
   }
 
   void run(const float* x, const float* bias, bool relu, float* y) const override {
     const double work = this->work();
-    const Blocking blocking = choose_blocking(problem_, chunks_, work == 0 ? 1 : num_threads());
+    const Blocking blocking = choose_blocking(problem_, terms_, chunks_, work == 0 ? 1 : num_threads());
     const Call call{x, bias, relu, y, blocking, v_point(blocking), m_point(blocking)};
-    const std::int64_t v_size = this->v_size(blocking), m_size = this->m_size(blocking);
+    const std::int64_t v_size = this->v_size(blocking), workspace_size = this->workspace_size(blocking);
     const std::uint64_t number = new_call();
     parallel_for(problem_.groups * blocking.blocks * blocking.chunk_runs, work, [&](std::int64_t unit) {
       const std::int64_t run = unit % blocking.chunk_runs, block = unit / blocking.chunk_runs % blocking.blocks,
                          group = unit / blocking.chunk_runs / blocking.blocks;
-      float* const v = thread_workspace<float>(std::size_t(v_size + m_size));
-      const std::vector<WinogradRun> runs =
-          winograd_runs(problem_, grid_[0], blocking.tiles, blocking.begin(block), blocking.begin(block + 1));
+      const std::int64_t begin = blocking.begin(block), end = blocking.begin(block + 1);
+      float* const v = thread_workspace<float>(std::size_t(workspace_size));
       if (!workspace_holds(number, unit / blocking.chunk_runs)) {
         if (in_registers_)
-          transform_parts(call, group, blocking.begin(block), tiles_of(runs), v);
+          transform_parts(call, group, begin, end - begin, v, v + v_size);
         else
-          transform_input(call, group, runs, v);
+          transform_input(call, group, begin, end, v, v + v_size);
       }
+      const std::vector<WinogradRun> runs = winograd_runs(problem_, grids_[0], blocking.tiles, begin, end);
       for (std::int64_t chunk = chunks_ * run / blocking.chunk_runs; chunk < chunks_ * (run + 1) / blocking.chunk_runs;
            ++chunk)
         multiply_chunk(call, group, runs, chunk, v, v + v_size);
@@ -120,40 +156,51 @@ class Winograd final : public PackedCorrelation<float> {
 
   Explanation explain() const override {
     const double work = this->work();
-    const Blocking blocking = choose_blocking(problem_, chunks_, work == 0 ? 1 : num_threads());
-    const std::int64_t v = v_size(blocking), m = m_size(blocking), tiles = blocking.most_tiles();
-    const std::int64_t vectors = ceil_div(vectors_, chunks_);
-    const std::int64_t workspace = threads_for(problem_.groups * blocking.blocks * blocking.chunk_runs, work) * (v + m);
-    return {"winograd", panel_height(tiles, in_registers_ ? kMostRowTiles : most_rows(vectors)), vectors * lanes_,
-            std::int64_t(packed_size() * sizeof(float)), workspace * std::int64_t(sizeof(float))};
+    const Blocking blocking = choose_blocking(problem_, terms_, chunks_, work == 0 ? 1 : num_threads());
+    const std::int64_t vectors = ceil_div(vectors_, chunks_), most = in_registers_ ? kMostRowTiles : most_rows(vectors);
+    const int threads = threads_for(problem_.groups * blocking.blocks * blocking.chunk_runs, work);
+    return {"winograd", panel_height(blocking.most_tiles(), most), vectors * lanes_,
+            std::int64_t(packed_size() * sizeof(float)),
+            threads * workspace_size(blocking) * std::int64_t(sizeof(float))};
   }
 
  private:
   // Multiply-adds, or 0 where they are too few to share.
   double work() const {
     const double macs =
-        double(kWinogradPoints * problem_.groups * WinogradTiles(problem_).count) * double(problem_.c * problem_.k);
+        double(kWinogradPoints * problem_.groups * WinogradTiles(problem_).count) * double(terms_ * problem_.k);
     return macs < kSerialWork ? 0 : macs;
   }
 
   std::int64_t most_rows(std::int64_t vectors) const {
     const Kernels<float>& kernel = kernels<float>();
-    return problem_.channels_last ? std::min(kMostProductRows, kernel.most_rows[vectors])
-                                  : kernel.most_product_rows[vectors];
+    return channels_in_lanes_ ? std::min(kMostProductRows, kernel.most_rows[vectors])
+                              : kernel.most_product_rows[vectors];
   }
   // From point to point: a vector more than needed, or all 36 would fall into a few of the cache's sets.
   std::int64_t v_point(const Blocking& b) const {
     if (in_registers_) return v_tile() * kMostRowTiles + lanes_;
-    return (problem_.channels_last ? v_tile() : problem_.c) * b.most_tiles() + lanes_;
+    return (channels_in_lanes_ ? v_tile() : terms_) * b.most_tiles() + lanes_;
   }
   std::int64_t m_point(const Blocking& b) const { return (b.most_tiles() * most_chunk_vectors_ + 1) * lanes_; }
   std::int64_t v_size(const Blocking& b) const {
-    const std::int64_t parts = in_registers_ ? parts_of(b.most_tiles()) + problem_.channels_last : 1;
+    const std::int64_t parts = in_registers_ ? parts_of(b.most_tiles()) + channels_in_lanes_ : 1;
     return parts * v_point(b) * kWinogradPoints + lanes_;
   }
   std::int64_t m_size(const Blocking& b) const { return m_point(b) * kWinogradPoints; }
-  // Channels last: from tile to tile, an odd number of vectors for the cache's sets
-  std::int64_t v_tile() const { return (ceil_div(problem_.c, lanes_) | 1) * lanes_; }
+  std::int64_t workspace_size(const Blocking& b) const {
+    // The products follow the bands, which are no longer needed by then.
+    return v_size(b) + std::max(m_size(b), most_runs(b) * band_size());
+  }
+  std::int64_t band_size() const { return band_ ? band_->size<float>(problem_.c) : 0; }  // of a run
+  std::int64_t most_runs(const Blocking& b) const {
+    const std::int64_t columns = b.tiles.columns;
+    return std::min(b.most_tiles(), (b.most_tiles() / columns + 2) * ceil_div(columns, lanes_ - 1));
+  }
+  // Channels in lanes: from tile to tile, an odd number of vectors for the cache's sets; a grid fills whole ones.
+  std::int64_t v_tile() const {
+    return (ceil_div(terms_ - problem_.c + ceil_div(problem_.c, lanes_) * lanes_, lanes_) | 1) * lanes_;
+  }
   std::size_t packed_size() const { return std::size_t(problem_.groups * weights_begin(chunks_)); }
   static std::int64_t tiles_of(const std::vector<WinogradRun>& runs) { return runs.back().tile + runs.back().tiles; }
   // In registers, a block's tiles are transformed and multiplied in parts that leave room for the weights' transform.
@@ -169,22 +216,20 @@ class Winograd final : public PackedCorrelation<float> {
   };
 
   std::int64_t chunk_begin(std::int64_t chunk) const { return vectors_ * chunk / chunks_; }
-  // A chunk's weights: u[point][channel][output channel], a vector more from point to point for the cache's sets; or,
-  // to be transformed in registers, [channel][nine weights][output channel].
-  std::int64_t u_plane(std::int64_t vectors) const {
-    return in_registers_ ? lanes_ : (problem_.c * vectors + 1) * lanes_;
-  }
+  // A chunk's weights: u[point][term][output channel], a vector more from point to point for the cache's sets; or,
+  // to be transformed in registers, [term][nine weights][output channel].
+  std::int64_t u_plane(std::int64_t vectors) const { return in_registers_ ? lanes_ : (terms_ * vectors + 1) * lanes_; }
   std::int64_t u_channel(std::int64_t vectors) const { return (in_registers_ ? 9 : vectors) * lanes_; }
   std::int64_t weights_begin(std::int64_t chunk) const {
-    return in_registers_ ? 9 * lanes_ * problem_.c * chunk
-                         : kWinogradPoints * lanes_ * (problem_.c * chunk_begin(chunk) + chunk);
+    return in_registers_ ? 9 * lanes_ * terms_ * chunk
+                         : kWinogradPoints * lanes_ * (terms_ * chunk_begin(chunk) + chunk);
   }
 
   void pack_weights(const Weights<float>& weights) {
     const std::int64_t steps = ceil_div(problem_.c, kPackedAtOnce);
     const bool by_step = weights.k_stride == 1;  // shared out as they follow in memory
     const std::int64_t outer = by_step ? steps : chunks_, inner = by_step ? chunks_ : steps;
-    const double work = double(problem_.groups * problem_.k * problem_.c * 100);
+    const double work = double(problem_.groups * problem_.k * terms_ * 100);
     parallel_for(problem_.groups * outer, work, [&](std::int64_t unit) {
       const std::int64_t group = unit / outer, at = unit % outer;
       if (by_step) fetch_step(weights, group, at * kPackedAtOnce);
@@ -196,113 +241,136 @@ class Winograd final : public PackedCorrelation<float> {
   // What a step reads of weights whose output channels follow one another, in their order: a chunk takes a line or two
   // of each row.
   void fetch_step(const Weights<float>& weights, std::int64_t group, std::int64_t c) const {
-    for (const Tap& tap : grid_)
+    for (const Tap& tap : problem_.taps)
       for (std::int64_t i = c; i < std::min(c + kPackedAtOnce, problem_.c); ++i)
         fetch(weights.data + group * weights.group_stride + i * weights.c_stride + tap.source, problem_.k);
   }
 
   // A chunk's weights of kPackedAtOnce channels, or as many as there are from c on
   void pack_channels(const Weights<float>& weights, std::int64_t group, std::int64_t chunk, std::int64_t c) const {
-    constexpr std::int64_t in_order[9] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
-    std::int64_t source[9];
-    for (std::size_t i = 0; i < 9; ++i) source[i] = grid_[i].source;
     const Kernels<float>& kernel = kernels<float>();
+    const std::int64_t taps = std::int64_t(problem_.taps.size());
     const std::int64_t begin = chunk_begin(chunk), vectors = chunk_begin(chunk + 1) - begin;
-    const std::int64_t channels = std::min(kPackedAtOnce, problem_.c - c), turned = 9 * lanes_;
-    // Nine weights of each channel, output channels in lanes; zero past the last one
+    const std::int64_t channels = std::min(kPackedAtOnce, problem_.c - c), turned = taps * lanes_;
+    // All weights of each channel, output channels in lanes; zero past the last one
     float* const all = thread_workspace<float>(std::size_t(vectors * channels * turned));
     for (std::int64_t v = 0; v < vectors; ++v) {
       const float* const from =
           weights.data + group * weights.group_stride + (begin + v) * lanes_ * weights.k_stride + c * weights.c_stride;
-      float* const nine = all + v * channels * turned;
+      float* const to = all + v * channels * turned;
       const std::int64_t count = std::min(lanes_, problem_.k - (begin + v) * lanes_);
-      if (count < lanes_) std::fill_n(nine, channels * turned, 0.0f);
-      if (problem_.channels_last)
-        for (std::int64_t i = 0; i < 9; ++i) {
-          if (weights.k_stride == 1)
-            kernel.copy_rows(from + source[i], weights.c_stride, channels, count, nine + i * lanes_, turned);
-          else
-            kernel.transpose(from + source[i], weights.k_stride, count, channels, nine + i * lanes_, turned);
-        }
-      else if (weights.c_stride == 9)
-        kernel.transpose(from, weights.k_stride, count, channels * 9, nine, lanes_);
-      else
-        for (std::int64_t i = 0; i < channels; ++i)
-          kernel.transpose(from + i * weights.c_stride, weights.k_stride, count, 9, nine + i * turned, lanes_);
+      if (count < lanes_) std::fill_n(to, channels * turned, 0.0f);
+      pack_terms(problem_, weights, from, channels, count, lanes_, TermOrder::channels_outermost, to);
     }
-    kernel.winograd_weights(
-        {all, channels, vectors, problem_.channels_last ? in_order : source, in_registers_,
-         packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk) + c * u_channel(vectors),
-         u_plane(vectors), u_channel(vectors)});
+    float* u = packed_.data() + group * weights_begin(chunks_) + weights_begin(chunk) + c * u_channel(vectors);
+    for (const WinogradGrid& grid : grids_) {
+      kernel.winograd_weights(
+          {all, channels, vectors, taps, grid.tap, in_registers_, u, u_plane(vectors), u_channel(vectors)});
+      u += problem_.c * u_channel(vectors);
+    }
   }
 
-  void transform_input(const Call& call, std::int64_t group, const std::vector<WinogradRun>& runs, float* v) const {
+  // The tiles [begin, end) as v[point][term][tile] or, channels in lanes, v[point][tile][term]
+  void transform_input(const Call& call, std::int64_t group, std::int64_t begin, std::int64_t end, float* v,
+                       float* bands) const {
     const Kernels<float>& kernel = kernels<float>();
     const Correlation& p = problem_;
     const float* const x = call.x + group * p.c * p.x_plane;
-    if (p.channels_last)
-      kernel.winograd_input_last(
-          {x, p.c, p.x_plane, p.x_row, p.x_column, runs.data(), std::int64_t(runs.size()), v, call.v_point, v_tile()});
-    else
-      kernel.winograd_input(
-          {x, p.c, p.x_plane, p.x_row, runs.data(), std::int64_t(runs.size()), v, call.v_point, tiles_of(runs)});
+    if (band_) return transform_bands(call, x, begin, end, v, bands);
+    for (const WinogradGrid& grid : grids_) {
+      const std::vector<WinogradRun> runs = winograd_runs(p, grid, call.blocking.tiles, begin, end);
+      const std::int64_t run_count = std::int64_t(runs.size());
+      if (channels_in_lanes_) {
+        kernel.winograd_input_last(
+            {x, p.c, p.x_plane, p.x_row, p.x_column, runs.data(), run_count, v, call.v_point, v_tile()});
+        v += p.c;
+      } else {
+        kernel.winograd_input({x, p.c, p.x_plane, p.x_row, runs.data(), run_count, v, call.v_point, end - begin});
+        v += p.c * (end - begin);
+      }
+    }
   }
 
-  // Part by part as v[point][channel][tile], whatever the layout
-  void transform_parts(const Call& call, std::int64_t group, std::int64_t begin, std::int64_t tiles, float* v) const {
+  void transform_bands(const Call& call, const float* x, std::int64_t begin, std::int64_t end, float* v,
+                       float* bands) const {
+    const Correlation& p = problem_;
+    const WinogradTiles& tiles = call.blocking.tiles;
+    std::vector<WinogradRun> runs = winograd_runs(p, grids_[0], tiles, begin, end);
+    const std::int64_t run_count = std::int64_t(runs.size());
+    for (std::int64_t r = 0; r < run_count; ++r) {
+      WinogradRun& run = runs[std::size_t(r)];
+      const std::int64_t row = (begin + run.tile) / tiles.columns, column = (begin + run.tile) % tiles.columns;
+      fill_band(p, *band_, x + row / tiles.rows * p.x_image, row % tiles.rows * kWinogradOutputs,
+                column * kWinogradOutputs, bands + r * band_size());
+      run.row_begin = run.column_begin = 0;
+      run.row_end = 6;
+      run.column_end = int(kWinogradOutputs * run.tiles + 2);
+    }
+    for (const WinogradGrid& grid : grids_) {
+      const std::int64_t offset = band_->offset(p, grid.row, grid.column);
+      for (std::int64_t r = 0; r < run_count; ++r) runs[std::size_t(r)].x = r * band_size() + offset;
+      kernels<float>().winograd_input(
+          {bands, p.c, band_->channel_stride, band_->pitch, runs.data(), run_count, v, call.v_point, end - begin});
+      v += p.c * (end - begin);
+    }
+  }
+
+  // Part by part as v[point][term][tile], whatever the layout
+  void transform_parts(const Call& call, std::int64_t group, std::int64_t begin, std::int64_t tiles, float* v,
+                       float* bands) const {
     const std::int64_t parts = parts_of(tiles), size = kWinogradPoints * call.v_point;
     for (std::int64_t part = 0; part < parts; ++part, v += size) {
-      const std::vector<WinogradRun> runs = winograd_runs(
-          problem_, grid_[0], call.blocking.tiles, begin + tiles * part / parts, begin + tiles * (part + 1) / parts);
-      if (!problem_.channels_last) {
-        transform_input(call, group, runs, v);
+      const std::int64_t first = begin + tiles * part / parts, end = begin + tiles * (part + 1) / parts;
+      if (!channels_in_lanes_) {
+        transform_input(call, group, first, end, v, bands);
         continue;
       }
-      float* const last = v + (parts - part) * size;  // [point][tile][channel]
-      transform_input(call, group, runs, last);
+      float* const last = v + (parts - part) * size;  // [point][tile][term]
+      transform_input(call, group, first, end, last, bands);
       for (std::int64_t point = 0; point < kWinogradPoints; ++point)
-        kernels<float>().transpose(last + point * call.v_point, v_tile(), tiles_of(runs), problem_.c,
-                                   v + point * call.v_point, tiles_of(runs));
+        kernels<float>().transpose(last + point * call.v_point, v_tile(), end - first, terms_, v + point * call.v_point,
+                                   end - first);
     }
   }
 
   void multiply(const Call& call, std::int64_t tiles, std::int64_t vectors, const float* u, const float* v,
                 float* m) const {
     const Kernels<float>& kernel = kernels<float>();
-    const Correlation& p = problem_;
-    const std::int64_t panels = ceil_div(tiles, most_rows(vectors)), width = vectors * lanes_, no_offset = 0;
+    const std::int64_t panels = ceil_div(tiles, most_rows(vectors)),
+                       steps = ceil_div(terms_, terms_ > problem_.c ? kTermsOfGrids : kTermsInRegisters);
+    const std::int64_t width = vectors * lanes_, no_offset = 0;
     for (std::int64_t point = 0; point < kWinogradPoints; ++point, u += lanes_)
-      for (std::int64_t c = 0; c < p.c; c += kTermsInRegisters) {
-        const std::int64_t channels = std::min(kTermsInRegisters, p.c - c);
+      for (std::int64_t step = 0; step < steps; ++step) {
+        const std::int64_t term = terms_ * step / steps, terms = terms_ * (step + 1) / steps - term;
         for (std::int64_t panel = 0; panel < panels; ++panel) {
           const std::int64_t first = tiles * panel / panels, rows = tiles * (panel + 1) / panels - first;
           float* const sums = m + point * call.m_point + first * width;
-          const float* const ahead = u + channels * width * (panels + panel) / panels;
+          const float* const ahead = u + terms * width * (panels + panel) / panels;
           const float* const from = v + point * call.v_point;
-          if (p.channels_last)
-            kernel.rows_product[rows][vectors]({from + first * v_tile() + c, v_tile(), &no_offset, 1, channels, u, sums,
-                                                c > 0, nullptr, false, ahead, width / panels});
+          if (channels_in_lanes_)
+            kernel.rows_product[rows][vectors]({from + first * v_tile() + term, v_tile(), &no_offset, 1, terms, u, sums,
+                                                term > 0, nullptr, false, ahead, width / panels});
           else
             kernel.product[rows][vectors](
-                {from + c * tiles + first, tiles, u, channels, sums, c > 0, nullptr, false, ahead, width / panels});
+                {from + term * tiles + first, tiles, u, terms, sums, term > 0, nullptr, false, ahead, width / panels});
         }
-        u += channels * width;
+        u += terms * width;
       }
   }
 
   void multiply_parts(const Call& call, std::int64_t tiles, const float* weights, const float* v, float* m) const {
     const Kernels<float>& kernel = kernels<float>();
     const std::int64_t parts = parts_of(tiles);
-    for (std::int64_t c = 0; c < problem_.c; c += kRowChannels) {
-      const std::int64_t channels = std::min(kRowChannels, problem_.c - c);
-      const float* const next = weights + 9 * lanes_ * channels;
+    for (std::int64_t term = 0; term < terms_; term += kRowTerms) {
+      const std::int64_t terms = std::min(kRowTerms, terms_ - term);
+      const float* const next = weights + 9 * lanes_ * terms;
       for (std::int64_t part = 0; part < parts; ++part) {
         const std::int64_t first = tiles * part / parts, count = tiles * (part + 1) / parts - first;
-        const float* from = v + part * kWinogradPoints * call.v_point + c * count;
+        const float* from = v + part * kWinogradPoints * call.v_point + term * count;
         float* sums = m + first * lanes_;
         for (std::int64_t row = 0; row < 6; ++row, from += 6 * call.v_point, sums += 6 * call.m_point)
-          kernel.winograd_row[row][count]({weights, from, call.v_point, channels, sums, call.m_point, c > 0,
-                                           part == 0 ? next + row * channels * lanes_ * 3 / 2 : weights});
+          kernel.winograd_row[row][count]({weights, from, call.v_point, terms, sums, call.m_point, term > 0,
+                                           part == 0 ? next + row * terms * lanes_ * 3 / 2 : weights});
       }
       weights = next;
     }
@@ -332,22 +400,45 @@ class Winograd final : public PackedCorrelation<float> {
   }
 
   Correlation problem_;
-  std::vector<Tap> grid_;
+  std::vector<WinogradGrid> grids_;
+  std::int64_t terms_;
   std::int64_t lanes_, vectors_;  // of output channels
-  bool in_registers_;
+  bool channels_in_lanes_, in_registers_;
+  std::optional<BandLayout> band_;  // of a run
   std::int64_t most_chunk_vectors_, chunks_;
   Scratch<float> packed_;
 };
 
 }  // namespace
 
-std::vector<Tap> winograd_grid(const Correlation& p) {
-  if (p.taps.size() != 9) return {};
-  const std::vector<Tap> grid = in_reading_order(p).taps;
-  for (std::size_t i = 0; i < 9; ++i)
-    if (grid[i].row != grid[0].row + std::int64_t(i / 3) || grid[i].column != grid[0].column + std::int64_t(i % 3))
-      return {};
-  return grid;
+std::vector<WinogradGrid> winograd_grids(const Correlation& p) {
+  const TapExtent rows = tap_extent(p, &Tap::row), columns = tap_extent(p, &Tap::column);
+  if (rows.count <= 2 * p.step_h || columns.count <= 2 * p.step_w ||
+      rows.count * columns.count != std::int64_t(p.taps.size()))
+    return {};
+  std::vector<std::int64_t> tap_at(p.taps.size(), -1);  // by row and column
+  for (std::size_t t = 0; t < p.taps.size(); ++t)
+    tap_at[std::size_t((p.taps[t].row - rows.first) * columns.count + p.taps[t].column - columns.first)] =
+        std::int64_t(t);
+  std::vector<WinogradGrid> grids;
+  for (const std::int64_t row : grid_starts(rows.count, p.step_h))
+    for (const std::int64_t column : grid_starts(columns.count, p.step_w)) {
+      WinogradGrid grid{rows.first + row, columns.first + column, {}};
+      for (std::int64_t i = 0; i < 9; ++i) {
+        const std::int64_t r = row + i / 3 * p.step_h, q = column + i % 3 * p.step_w;
+        grid.tap[i] = -1;
+        if (r < rows.count && q < columns.count)  // each tap in the first grid that has it
+          std::swap(grid.tap[i], tap_at[std::size_t(r * columns.count + q)]);
+      }
+      grids.push_back(grid);
+    }
+  return grids;
+}
+
+// Half of direct's products at most: not of 4x4 kernels
+bool few_products(const Correlation& p) {
+  return kWinogradOutputs * kWinogradOutputs * std::int64_t(p.taps.size()) >=
+         2 * kWinogradPoints * std::int64_t(winograd_grids(p).size());
 }
 
 WinogradTiles::WinogradTiles(const Correlation& p)
@@ -355,7 +446,7 @@ WinogradTiles::WinogradTiles(const Correlation& p)
       columns(ceil_div(p.out_w, kWinogradOutputs)),
       count(p.images * rows * columns) {}
 
-std::vector<WinogradRun> winograd_runs(const Correlation& p, const Tap& first_tap, const WinogradTiles& tiles,
+std::vector<WinogradRun> winograd_runs(const Correlation& p, const WinogradGrid& grid, const WinogradTiles& tiles,
                                        std::int64_t begin, std::int64_t end) {
   const std::int64_t lanes = kernels<float>().lanes;
   std::vector<WinogradRun> runs;
@@ -363,7 +454,7 @@ std::vector<WinogradRun> winograd_runs(const Correlation& p, const Tap& first_ta
     const std::int64_t i = at / tiles.columns % tiles.rows, image = at / tiles.columns / tiles.rows;
     const std::int64_t j = at % tiles.columns, left = std::min(tiles.columns - j, end - at);
     const std::int64_t count = ceil_div(left, ceil_div(left, lanes - 1));
-    const std::int64_t row = first_tap.row + kWinogradOutputs * i, column = first_tap.column + kWinogradOutputs * j;
+    const std::int64_t row = grid.row + kWinogradOutputs * i, column = grid.column + kWinogradOutputs * j;
     WinogradRun run{};
     run.tile = at - begin;
     run.tiles = int(count);
@@ -382,7 +473,7 @@ std::vector<WinogradRun> winograd_runs(const Correlation& p, const Tap& first_ta
 }
 
 bool winograd_serves(const Correlation& p) {
-  return p.step_h == 1 && p.step_w == 1 && (p.y_column == 1 || p.channels_last) && !winograd_grid(p).empty();
+  return (p.y_column == 1 || p.channels_last) && !winograd_grids(p).empty();
 }
 
 // Measured against direct with two threads, weights packed already: direct's time over this one's at 56x56 is 1.3 for
@@ -393,16 +484,24 @@ bool winograd_serves(const Correlation& p) {
 //
 // Padding of two (the input gradient of an unpadded convolution) leaves corners that sum a single input a channel,
 // whose error next to their small size is large: such shapes stay with direct.
+//
+// Kernels of several grids, weights packed in the call: at 28x28 5x5 1.2 to 1.5, 9x9 1.3 to 2, 7x7 0.95 to 1.3, at
+// 56x56 1.1 to 1.7, 1.8 to 2.1, 1.1 to 1.3; strided ones, 5x5 and 7x7 by two and 11x11 by four, 1.0 to 1.4 for 64
+// output channels at 28x28, 1.0 to 1.7 for 32 or 64 at 56x56. At 14x14 packing costs more than it saves.
 bool winograd_pays(const Correlation& p) {
-  const std::int64_t outputs = p.out_h * p.out_w;
-  const WinogradTiles tiles(p);
-  const std::int64_t computed = kWinogradOutputs * kWinogradOutputs * tiles.rows * tiles.columns;
-  const Tap first = winograd_grid(p).front();
-  const bool little_padding = first.row >= -1 && first.column >= -1 && p.out_h + first.row + 1 <= p.in_h &&
-                              p.out_w + first.column + 1 <= p.in_w;
-  return little_padding && p.c >= 16 && p.k >= 16 && 2 * outputs >= computed &&
-         p.c * p.k * outputs >= (p.k < 32 ? 800'000 : 200'000) &&
-         (tiles.rows * tiles.columns >= 9 || p.c * p.k >= (in_registers(p) ? 64 * 64 : 128 * 128));
+  const std::int64_t outputs = p.out_h * p.out_w, grids = std::int64_t(winograd_grids(p).size());
+  const std::int64_t tiles_an_image = tiles_of_image(p),
+                     computed = kWinogradOutputs * kWinogradOutputs * tiles_an_image;
+  const auto little = [](const TapExtent& taps, std::int64_t out, std::int64_t step, std::int64_t in) {
+    return taps.first >= -(taps.count / 2) && (out - 1) * step + taps.first + taps.count - 1 < in + taps.count / 2;
+  };
+  const bool little_padding = little(tap_extent(p, &Tap::row), p.out_h, p.step_h, p.in_h) &&
+                              little(tap_extent(p, &Tap::column), p.out_w, p.step_w, p.in_w);
+  if (!few_products(p) || !little_padding || p.k < 16 || 2 * outputs < computed) return false;
+  if (grids > 1)
+    return grids * p.c >= 27 && tiles_an_image >= 49 && tiles_an_image * p.k >= (through_band(p) ? 49 * 64 : 49 * 16);
+  return p.c >= 16 && p.c * p.k * outputs >= (p.k < 32 ? 800'000 : 200'000) &&
+         (tiles_an_image >= 9 || p.c * p.k >= (in_registers(p) ? 64 * 64 : 128 * 128));
 }
 
 std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights) {

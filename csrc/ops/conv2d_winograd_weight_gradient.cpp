@@ -1,11 +1,11 @@
-// The gradient for the weights by the adjoint of Winograd's F(4x4, 3x3), float32 only: tiles of x and of dy are
-// transformed with channels in lanes, each point's product sums over the tiles, and the 36 sums of a pair of channels
-// are transformed to its nine weights.
+// The gradient for the weights by the adjoint of Winograd's F(4x4, 3x3), float32 only and at unit step: tiles of x and
+// of dy are transformed with channels in lanes, each point's product sums over the tiles, and the 36 sums of a pair of
+// channels are transformed to its nine weights, or those of one of a larger kernel's 3x3 grids.
 //
 //   dw = Gᵀ [ sum over tiles of (Bᵀ x B) · (A dy Aᵀ) ] G
 //
-// A unit of work owns some input channels, some output channels and a slice of the tiles; it transforms blocks of tiles
-// in its own cache. The slices, fixed by the shape, are added in their order.
+// A unit of work owns a grid, some input channels, some output channels and a slice of the tiles; it transforms blocks
+// of tiles in its own cache. The slices, fixed by the shape, are added in their order.
 #include <algorithm>
 
 #include "../kernels/kernels.h"
@@ -32,13 +32,14 @@ struct Cut {
   std::int64_t slices, block;       // of tiles
   std::int64_t v_tile, v_point, d_point, m_point;
 
-  explicit Cut(const Correlation& p) : tiles(p), lanes(kernels<float>().lanes), vectors(ceil_div(p.k, lanes)) {
+  Cut(const Correlation& p, std::int64_t grids)
+      : tiles(p), lanes(kernels<float>().lanes), vectors(ceil_div(p.k, lanes)) {
     const auto bytes = [&](std::int64_t values) { return kWinogradPoints * values * std::int64_t(sizeof(float)); };
     c_groups = ceil_div(p.c, kSumBytes / bytes(kChunkVectors * lanes));
     const std::int64_t c = ceil_div(p.c, c_groups);
     k_groups = ceil_div(vectors, std::max(kChunkVectors, kSumBytes / bytes(c * lanes)));
     const std::int64_t k = ceil_div(vectors, k_groups) * lanes;
-    units = p.groups * k_groups * c_groups;
+    units = grids * p.groups * k_groups * c_groups;
     block = std::clamp(kBlockBytes / bytes(c + k), kFewTiles, kManyTiles);
     slices = std::clamp<std::int64_t>(std::min(tiles.count / kFewTiles, kSliceBytes / (units * bytes(c * k))), 1,
                                       ceil_div(kUnits, units));
@@ -50,12 +51,15 @@ struct Cut {
   }
 };
 
-// What a unit owns: of a group, input channels [c_begin, c_end) and vectors of output channels.
+// What a unit owns: of a grid and a group, input channels [c_begin, c_end) and vectors of output channels.
 struct Unit {
+  std::size_t grid;
   std::int64_t group, c_begin, c_end, vector_begin, vector_end;
 
-  Unit(const Correlation& p, const Cut& cut, std::int64_t unit) : group(unit / (cut.k_groups * cut.c_groups)) {
+  Unit(const Correlation& p, const Cut& cut, std::int64_t unit) {
     const std::int64_t c = unit % cut.c_groups, k = unit / cut.c_groups % cut.k_groups;
+    group = unit / cut.c_groups / cut.k_groups % p.groups;
+    grid = std::size_t(unit / cut.c_groups / cut.k_groups / p.groups);
     c_begin = p.c * c / cut.c_groups;
     c_end = p.c * (c + 1) / cut.c_groups;
     vector_begin = cut.vectors * k / cut.k_groups;
@@ -66,19 +70,27 @@ struct Unit {
 
 }  // namespace
 
-// Measured against the direct gradient. The sums, 36 for nine weights, cost as much as some 16 tiles.
+bool winograd_weight_gradient_serves(const Correlation& p) {
+  return p.step_h == 1 && p.step_w == 1 && winograd_serves(p);
+}
+
+// Measured against the direct gradient. The sums, 36 for nine weights, cost as much as some 16 tiles. 5x5 kernels,
+// whose four grids make as many sums of 25 weights: 0.8 to 1.0 for 16->32 and 32->64, 1.2 to 1.7 for 48->128 and
+// 64->192.
 bool winograd_weight_gradient_pays(const Correlation& p) {
   const WinogradTiles tiles(p);
-  return p.c >= 16 && p.k >= 16 && tiles.count >= 16 &&
+  const bool one_grid = p.taps.size() == 9;
+  return few_products(p) && std::min(p.c, p.k) >= (one_grid ? 16 : 48) && tiles.count >= (one_grid ? 16 : 49) &&
          2 * p.out_h * p.out_w >= kWinogradOutputs * kWinogradOutputs * tiles.rows * tiles.columns;
 }
 
 void winograd_weight_gradient(const Correlation& p, const float* dy, const float* x, float* dw) {
   const Kernels<float>& kernel = kernels<float>();
-  const Cut cut(p);
+  const std::vector<WinogradGrid> grids = winograd_grids(p);
+  const Cut cut(p, std::int64_t(grids.size()));
   const auto turn_input = p.channels_last ? kernel.winograd_input_last : kernel.winograd_turned_input;
   const auto turn_gradient = p.channels_last ? kernel.winograd_gradient_last : kernel.winograd_turned_gradient;
-  const Tap first_tap = winograd_grid(p).front();
+  const std::int64_t taps = std::int64_t(p.taps.size());
   const std::int64_t sum_size = kWinogradPoints * cut.m_point;
   const bool share = cut.slices > 1;
   const Scratch<float> shared(std::size_t(share ? cut.slices * cut.units * sum_size : 0));
@@ -89,12 +101,12 @@ void winograd_weight_gradient(const Correlation& p, const float* dy, const float
       const float* m = sums + (chunk - own.vector_begin) * cut.lanes * own.channels() + first * width;
       for (std::int64_t i = 0; i < count * vectors; ++i) {
         const std::int64_t c = own.c_begin + first + i / vectors, k = (chunk + i % vectors) * cut.lanes;
-        // (groups·k, c, 9), or channels last (9, c, groups·k)
+        // (groups·k, c, taps), or channels last (taps, c, groups·k)
         float* const to = p.channels_last ? dw + c * p.groups * p.k + own.group * p.k + k
-                                          : dw + ((own.group * p.k + k) * p.c + c) * 9;
+                                          : dw + ((own.group * p.k + k) * p.c + c) * taps;
         kernel.winograd_weight_gradient({m + i * cut.lanes, cut.m_point, cut.slices, cut.units * sum_size,
-                                         std::min(cut.lanes, p.k - k), to, p.channels_last ? 1 : p.c * 9,
-                                         p.channels_last ? p.c * p.groups * p.k : 1});
+                                         std::min(cut.lanes, p.k - k), grids[own.grid].tap, to,
+                                         p.channels_last ? 1 : p.c * taps, p.channels_last ? p.c * p.groups * p.k : 1});
       }
     }
   };
@@ -112,7 +124,7 @@ void winograd_weight_gradient(const Correlation& p, const float* dy, const float
     for (std::int64_t block = 0; block < blocks; ++block) {
       const std::int64_t begin = tile_begin + (tile_end - tile_begin) * block / blocks;
       const std::int64_t end = tile_begin + (tile_end - tile_begin) * (block + 1) / blocks, tiles = end - begin;
-      const std::vector<WinogradRun> runs = winograd_runs(p, first_tap, cut.tiles, begin, end);
+      const std::vector<WinogradRun> runs = winograd_runs(p, grids[own.grid], cut.tiles, begin, end);
       const std::int64_t run_count = std::int64_t(runs.size());
       const float* const inputs = x + (own.group * p.c + own.c_begin) * p.x_plane;
       turn_input(

@@ -84,11 +84,11 @@ struct Weights {
 // A term is a channel and a tap.
 enum class TermOrder { channels_outermost, taps_outermost };
 
-// The weights of `count` output channels, the first one's from `from` on, as u[term][output channel], `width` values a
-// term.
+// The weights of `count` output channels and `channels` input channels, the first ones' from `from` on, as
+// u[term][output channel], `width` values a term.
 template <class T>
-void pack_terms(const Correlation& problem, const Weights<T>& weights, const T* from, std::int64_t count,
-                std::int64_t width, TermOrder order, T* u);
+void pack_terms(const Correlation& problem, const Weights<T>& weights, const T* from, std::int64_t channels,
+                std::int64_t count, std::int64_t width, TermOrder order, T* u);
 
 // How a call is computed and what it takes beside inputs and outputs.
 struct Explanation {
@@ -132,12 +132,13 @@ bool pointwise_pays(const Correlation& problem);  // where it serves: whether it
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_pointwise(const Correlation& problem, const Weights<T>& weights);
 
-// Winograd's F(4x4, 3x3): float32, nine unit-spaced taps, unit step.
+// Winograd's F(4x4, 3x3): float32, a dense kernel with three or more taps in a phase of the step.
 bool winograd_serves(const Correlation& problem);
 bool winograd_pays(const Correlation& problem);  // where it serves: whether it beats direct, from one image's geometry
 std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights);
 
-// The gradient for the weights of a forward correlation that winograd serves; dw (groups·k, c, 9).
+// The gradient for the weights of a forward correlation of unit step that winograd serves; dw (groups·k, c, taps).
+bool winograd_weight_gradient_serves(const Correlation& problem);
 bool winograd_weight_gradient_pays(const Correlation& problem);  // where it serves, from the whole batch
 void winograd_weight_gradient(const Correlation& problem, const float* dy, const float* x, float* dw);
 

@@ -43,7 +43,9 @@ def conv2d(
         bias: (C_out,) or None.
         activation: None or "relu".
         algorithm: "auto", "direct", "gemm", "winograd" or "reference", for the native backend; the others
-            have one way to compute. One that cannot serve the shape is a ValueError.
+            have one way to compute. One that cannot serve the shape is a ValueError. "winograd" takes
+            float32, dilation 1 and kernels of more than twice the stride; "auto" may choose it where
+            "direct" would round less.
         out: array to write y into: its shape and dtype, writable, C-contiguous, apart from the inputs.
 
     Returns:
