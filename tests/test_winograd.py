@@ -114,7 +114,7 @@ def test_error_beside_large_values() -> None:
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("case", LARGER, ids=str)
 def test_larger_kernels(case: ConvCase, layout: str) -> None:
-    """As accurate as 3x3 ones, in either layout. Of a strided convolution dw and some phases of dx go direct."""
+    """As accurate as 3x3 ones, in either layout. A strided dw and some phases of a strided dx go direct."""
     rng = np.random.default_rng(4)
     arrays = tuple(shapes.normals(rng, shape, "f4") for shape in (case.x, case.weight, case.y))
     wide = tuple(a.astype("f8") for a in arrays)
