@@ -78,7 +78,8 @@ bool in_registers(const Correlation& p) {
 // Whether the input passes a band, which splits it by phase and has tiles in lanes whatever the layout: few channels
 // would fill too little of a vector.
 bool through_band(const Correlation& p) {
-  return p.step_h > 1 || p.step_w > 1 || (p.channels_last && p.c < kernels<float>().lanes);
+  const std::int64_t lanes = kernels<float>().lanes;
+  return p.step_h > 1 || p.step_w > 1 || (p.channels_last && 4 * p.c < 3 * ceil_div(p.c, lanes) * lanes);
 }
 
 // The vectors of output channels in a chunk: whichever fill more registers with the sums of an image's tiles.
