@@ -24,9 +24,12 @@ def algorithms(backend: str) -> tuple[str, ...]:
 
 
 def exact_choice(case: ConvCase) -> str:
-    """The algorithm that is as good as "auto" and exact: "auto" may choose Winograd, which is not."""
-    grids = all(kernel > 2 * stride for kernel, stride in zip(case.weight[2:], case.stride, strict=True))
-    return "direct" if grids and case.dilation == (1, 1) else "auto"
+    """The algorithm that is as good as "auto" and exact: "auto" may choose Winograd, which is not.
+
+    It needs some terms, 27 grids of nine taps or 16 channels, and three taps in a phase of the stride.
+    """
+    tall = all(kernel > 2 * stride for kernel, stride in zip(case.weight[2:], case.stride, strict=True))
+    return "direct" if tall and case.dilation == (1, 1) and np.prod(case.weight[1:]) > 121 else "auto"
 
 
 def draw_case(data: st.DataObject, backend: str) -> tuple[ConvCase, np.random.Generator]:
@@ -221,6 +224,23 @@ def test_algorithms_that_cannot_serve_say_why() -> None:
                     assert np.all(abs(y - expected) <= 64 * np.finfo("f4").eps * scale)
         with pytest.raises(ValueError, match="fft"):
             convnet.conv2d(x, weight, None, *case.geometry, algorithm="fft")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "size"),
+    [((4, 4), (9, 35)), ((7, 7), (15, 20)), ((11, 5), (12, 70)), ((7, 1), (30, 9)), ((6, 3), (2, 40))],
+)
+@pytest.mark.parametrize("channels", [3, 40])
+def test_tall_depthwise_kernels(dtype: np.dtype, channels: int, kernel: Pair, size: Pair) -> None:
+    """Columns of four taps and more share their loads; fewer than four rows of outputs do not."""
+    rng = np.random.default_rng(11)
+    padding = tuple((k // 2, (k - 1) // 2) for k in kernel)
+    with convnet.backend("native"):
+        for dilation in (1, 1), (1, 2):
+            wide = (size[0], size[1] + (dilation[1] - 1) * kernel[1])
+            case = ConvCase((2, channels, *wide), (channels, 1, *kernel), (1, 1), padding, dilation, channels)
+            assert_forward_exact(case, "native", dtype, rng)
+            assert_backward_exact(case, dtype, rng)
 
 
 @pytest.mark.parametrize("size", [(7, 8), (5, 5)])

@@ -141,29 +141,84 @@ __attribute__((noinline)) void depthwise_last_grid_rows(const DepthwiseLastGrid<
   }
 }
 
+// Calls some(j, end, c, n) for blocks of columns of n channels from c on.
+template <class T, class Some>
+inline void for_columns_of_channels(const DepthwiseLastGrid<T>& d, Some&& some) {
+  constexpr std::int64_t L = kLanes<T>, most_columns = 32;  // for all channels: pages in their order
+  const std::int64_t n = d.channels < L ? d.channels : L;
+  for (std::int64_t j = 0; j < d.columns; j += most_columns) {
+    const std::int64_t end = j + most_columns < d.columns ? j + most_columns : d.columns;
+    for (std::int64_t c = 0; c + L < d.channels; c += L) some(j, end, c, n);
+    some(j, end, d.channels - n, n);  // overlaps those before rather than hold fewer
+  }
+}
+
 template <class T, int K, int R>
 void depthwise_last_grid(const DepthwiseLastGrid<T>& given) {
-  constexpr std::int64_t L = kLanes<T>, most_columns = 32;  // for all channels: pages in their order
-  const DepthwiseLastGrid<T> d = given;                     // its own copy: no store can change it
-  const std::int64_t n = d.channels < L ? d.channels : L;
-  // The last rows and channels overlap those before rather than be fewer.
-  const auto rows = [&](auto&& some) {
-    for (std::int64_t j = 0; j < d.columns; j += most_columns) {
-      const std::int64_t end = j + most_columns < d.columns ? j + most_columns : d.columns;
-      for (std::int64_t c = 0; c + L < d.channels; c += L) some(j, end, c);
-      some(j, end, d.channels - n);
-    }
-  };
+  const DepthwiseLastGrid<T> d = given;  // its own copy: no store can change it
+  // The last rows overlap those before rather than be fewer.
   for (std::int64_t i = 0; i < d.rows; i += R) {
     if (d.rows < R)
       for (; i < d.rows; ++i)
-        rows([&](std::int64_t j, std::int64_t end, std::int64_t c) {
+        for_columns_of_channels<T>(d, [&](std::int64_t j, std::int64_t end, std::int64_t c, std::int64_t n) {
           depthwise_last_grid_rows<T, K, 1>(d, i, j, end, c, n);
         });
     else
-      rows([&](std::int64_t j, std::int64_t end, std::int64_t c) {
+      for_columns_of_channels<T>(d, [&](std::int64_t j, std::int64_t end, std::int64_t c, std::int64_t n) {
         depthwise_last_grid_rows<T, K, R>(d, i + R <= d.rows ? i : d.rows - R, j, end, c, n);
       });
+  }
+}
+
+// H taps of column q, one below the other, for four rows of two outputs side by side from column j on.
+template <class T, int H>
+inline void add_last_taps_below(const DepthwiseLastGrid<T>& d, const T* const* row, const T* weight, std::int64_t j,
+                                std::int64_t q, std::int64_t c, Vec<T> (&sum)[2][4]) {
+  alignas(kVectorBytes) static constexpr T zeros[kLanes<T>] = {};
+  Vec<T> tap[H];
+#pragma GCC unroll 4
+  for (int h = 0; h < H; ++h) tap[h] = load(weight + (h * d.tap_columns + q) * d.weight_tap + c);
+#pragma GCC unroll 2
+  for (int v = 0; v < 2; ++v) {
+    const std::int64_t at = d.first_column + j + v + q;
+    const bool inside = 0 <= at && at < d.in_w;
+#pragma GCC unroll 7
+    for (int r = 0; r < H + 3; ++r) {
+      const Vec<T> value = in_register<T>(load(inside ? row[r] + at * d.x_column + c : zeros));
+#pragma GCC unroll 4
+      for (int o = 0; o < 4; ++o)
+        if (r >= o && r - o < H) sum[v][o] += tap[r - o] * value;
+    }
+  }
+}
+
+template <class T>
+void depthwise_last_columns(const DepthwiseLastGrid<T>& given) {
+  const DepthwiseLastGrid<T> d = given;  // its own copy: no store can change it
+  for (std::int64_t first = 0; first < d.rows; first += 4) {
+    const std::int64_t i = first + 4 <= d.rows ? first : d.rows - 4;
+    for_columns_of_channels<T>(d, [&](std::int64_t begin, std::int64_t end, std::int64_t c, std::int64_t n) {
+      const Vec<T> bias = d.bias ? load_upto(d.bias + c, n) : Vec<T>{};
+      for (std::int64_t j = begin; j < end; j += 2) {
+        Vec<T> sum[2][4] = {};
+        for (std::int64_t q = 0; q < d.tap_columns; ++q) {
+          const T* const* row = d.row + i;
+          const T* weight = d.weight;
+          std::int64_t left = d.tap_rows;
+          for (; left >= 4; left -= 4, row += 4, weight += 4 * d.tap_columns * d.weight_tap)
+            add_last_taps_below<T, 4>(d, row, weight, j, q, c, sum);
+          if (left == 3) add_last_taps_below<T, 3>(d, row, weight, j, q, c, sum);
+          if (left == 2) add_last_taps_below<T, 2>(d, row, weight, j, q, c, sum);
+          if (left == 1) add_last_taps_below<T, 1>(d, row, weight, j, q, c, sum);
+        }
+        T* const y = d.y + i * d.y_row + j * d.y_column + c;
+        for (int o = 0; o < 4; ++o)
+          for (int v = 0; v < 2 && j + v < end; ++v) {
+            const Vec<T> value = sum[v][o] + bias;
+            store_upto(y + o * d.y_row + v * d.y_column, d.relu ? positive_part<T>(value) : value, n);
+          }
+      }
+    });
   }
 }
 

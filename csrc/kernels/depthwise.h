@@ -66,6 +66,61 @@ struct AnyTaps {
   }
 };
 
+// Taps of rows that are neighbours, column by column: each load meets all of four outputs that it serves. Of pixels
+// with several channels as any taps.
+template <class T>
+struct ColumnTaps {
+  template <int R>
+  static void rows(const Depthwise<T>& d, const T* x, T* y) {
+    if (d.pixel > 1) return AnyTaps<T>::template rows<R>(d, x, y);
+    std::int64_t i = 0;
+    for (; d.columns - i > kLanes<T>; i += 2 * kLanes<T>) vectors<2>(d, x + i, y + i, d.columns - i);
+    if (i < d.columns) vectors<1>(d, x + i, y + i, d.columns - i);
+  }
+
+  // Of up to `columns` columns, four rows of V vectors.
+  template <int V>
+  __attribute__((noinline)) static void vectors(const Depthwise<T>& d, const T* x, T* y, std::int64_t columns) {
+    constexpr std::int64_t L = kLanes<T>;
+    const std::int64_t tap_columns = d.tap_columns;
+    Vec<T> sum[V][4] = {};
+    for (std::int64_t q = 0; q < tap_columns; ++q) {
+      std::int64_t t = q;
+      for (; t + 3 * tap_columns < d.taps; t += 4 * tap_columns) add<V, 4>(d, x, t, sum);
+      if (t + 2 * tap_columns < d.taps)
+        add<V, 3>(d, x, t, sum);
+      else if (t + tap_columns < d.taps)
+        add<V, 2>(d, x, t, sum);
+      else if (t < d.taps)
+        add<V, 1>(d, x, t, sum);
+    }
+    const Vec<T> bias = Vec<T>{} + *d.bias;
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) {
+      const std::int64_t left = columns - v * L;
+      depthwise_store<T, 4>(sum[v], bias, d.relu, y + v * L, d.y_row, left < L ? left : L);
+    }
+  }
+
+  // H taps from the t-th on, one below the other.
+  template <int V, int H>
+  static void add(const Depthwise<T>& d, const T* x, std::int64_t t, Vec<T> (&sum)[V][4]) {
+    const T* from = x + d.tap_offset[t];
+    Vec<T> tap[H];
+#pragma GCC unroll 4
+    for (int h = 0; h < H; ++h) tap[h] = in_register<T>(d.weight[t + h * d.tap_columns] - Vec<T>{});
+#pragma GCC unroll 7
+    for (int row = 0; row < H + 3; ++row, from += d.x_row)
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) {
+        const Vec<T> value = in_register<T>(load(from + v * kLanes<T>));
+#pragma GCC unroll 4
+        for (int r = 0; r < 4; ++r)
+          if (row >= r && row - r < H) sum[v][r] += tap[row - r] * value;
+      }
+  }
+};
+
 // A lone channel's weights stay in registers where these are many, in a kernel of its own.
 template <int R>
 constexpr bool kHeld = kRegisters >= 32 && R == 4;

@@ -250,6 +250,7 @@ struct Depthwise {
   std::int64_t x_row;
   std::int64_t taps;
   const std::int64_t* tap_offset;
+  std::int64_t tap_columns;  // of DepthwiseTaps::columns, in row-major order
   const T *weight, *bias;
   bool relu;
   std::int64_t rows, columns;
@@ -304,12 +305,14 @@ struct DepthwiseLast {
   std::int64_t y_column;
 };
 
-// Rows of outputs of a square grid of unit-spaced taps with unit steps: tap (r, q) of output (i, j) reads column
-// first_column + j + q of row[i + r], zero outside the image's `in_w` columns. Terms are added column by column.
+// Rows of outputs of a grid of unit-spaced taps with unit steps: tap (r, q) of output (i, j) reads column first_column
+// + j + q of row[i + r], zero outside the image's `in_w` columns. Terms are added column by column. The grid is the
+// kernel's own square, or of any size (DepthwiseTaps::columns, at least four rows of outputs).
 template <class T>
 struct DepthwiseLastGrid {
   const T* const* row;
   std::int64_t x_column, in_w, first_column;
+  std::int64_t tap_rows, tap_columns;
   const T* weight;
   std::int64_t weight_tap;
   const T* bias;  // or null
@@ -331,9 +334,9 @@ struct DepthwiseLastGradient {
   std::int64_t sum_tap;
 };
 
-// Taps that share their loads between output rows: a grid of so many rows and columns, the outputs a step of so many
-// rows apart.
-enum class DepthwiseTaps { any, grid3x3, grid3x3_step2, grid5x5, grid5x5_step2, count };
+// Taps that share their loads between output rows: columns of neighbours, or a grid of so many rows and columns, the
+// outputs a step of so many rows apart.
+enum class DepthwiseTaps { any, columns, grid3x3, grid3x3_step2, grid5x5, grid5x5_step2, count };
 
 // Integers of a lane's size
 template <class T>

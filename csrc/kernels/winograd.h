@@ -96,8 +96,9 @@ inline void winograd_input_runs(const WinogradInput<float>& t, const WinogradRun
   }
 }
 
-// Whether all runs fit into such a part of the lanes, without an input past it.
+// Whether all runs fit into such a part of the lanes, a worthwhile one, without an input past it.
 inline bool winograd_runs_fit(const WinogradInput<float>& t, int lanes) {
+  if (lanes < 4) return false;
   for (std::int64_t r = 0; r < t.run_count; ++r)
     if (t.runs[r].tiles > lanes || t.runs[r].column_end > 4 * lanes) return false;
   return true;
@@ -111,15 +112,19 @@ inline void winograd_input(const WinogradInput<float>& t) {
     float* v = t.v + c * t.v_channel;
     for (std::int64_t r = 0; r < t.run_count;) {
       const std::int64_t left = t.run_count - r;
-      if (four && left >= 4) {
-        winograd_input_runs<4>(t, t.runs + r, x, v);
-        r += 4;
-      } else if (two && left >= 2) {
-        winograd_input_runs<2>(t, t.runs + r, x, v);
-        r += 2;
-      } else {
-        winograd_input_runs<1>(t, t.runs + r++, x, v);
-      }
+      if constexpr (L >= 16)
+        if (four && left >= 4) {
+          winograd_input_runs<4>(t, t.runs + r, x, v);
+          r += 4;
+          continue;
+        }
+      if constexpr (L >= 8)
+        if (two && left >= 2) {
+          winograd_input_runs<2>(t, t.runs + r, x, v);
+          r += 2;
+          continue;
+        }
+      winograd_input_runs<1>(t, t.runs + r++, x, v);
     }
   }
 }

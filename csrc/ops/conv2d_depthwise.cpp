@@ -18,6 +18,12 @@ constexpr std::int64_t kLastStripBytes = 640 << 10;  // of the second-level cach
 constexpr std::int64_t kMostLastVectors = 8;         // of channels, in a strip
 constexpr std::int64_t kMostPixel = 32;              // of any vectors' channels
 
+// Taps of the first row, of those in reading order.
+std::int64_t tap_columns(const Correlation& p) {
+  const auto below = [&](const Tap& tap) { return tap.row > p.taps[0].row; };
+  return std::find_if(p.taps.begin(), p.taps.end(), below) - p.taps.begin();
+}
+
 DepthwiseTaps taps_kind(const Correlation& p) {
   const auto grid = [&](std::int64_t size) {
     if (std::int64_t(p.taps.size()) != size * size) return false;
@@ -29,7 +35,11 @@ DepthwiseTaps taps_kind(const Correlation& p) {
   };
   if (p.step_h <= 2 && grid(3)) return p.step_h == 1 ? DepthwiseTaps::grid3x3 : DepthwiseTaps::grid3x3_step2;
   if (p.step_h <= 2 && grid(5)) return p.step_h == 1 ? DepthwiseTaps::grid5x5 : DepthwiseTaps::grid5x5_step2;
-  return DepthwiseTaps::any;
+  const std::size_t columns = std::size_t(tap_columns(p)), rows = p.taps.size() / columns;
+  bool in_columns = p.step_h == 1 && p.taps.size() == rows * columns && rows > 3;
+  for (std::size_t t = columns; in_columns && t < p.taps.size(); ++t)
+    in_columns = p.taps[t].row == p.taps[t - columns].row + 1 && p.taps[t].column == p.taps[t - columns].column;
+  return in_columns ? DepthwiseTaps::columns : DepthwiseTaps::any;
 }
 
 // Channels last: blocks of outputs of some channels. The taps read x where it lies, and zeros in the padding; channels
@@ -213,6 +223,9 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
       : blocks_(in_reading_order(problem), most_channels(problem),
                 kUnitOutputs / std::min(most_channels(problem), problem.groups * problem.k)),
         kind_(taps_kind(blocks_.p)),
+        grid_(blocks_.p.step_w == 1 && tap_extent(blocks_.p, &Tap::column).count == tap_columns(blocks_.p)
+                  ? kernels<T>().depthwise_last_grid[int(kind_)]
+                  : nullptr),
         width_(blocks_.padded(blocks_.channels)),
         weight_(weights.data ? packed_size() : 0) {
     if (!weights.data) return;
@@ -234,10 +247,12 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
       const T* const weight = weight_.data() + at.channel;
       const T* const some_bias = bias ? bias + at.channel : nullptr;
       T* const to = y + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel;
-      if (const auto grid = kernels<T>().depthwise_last_grid[int(kind_)]; grid && p.step_w == 1) {
+      if (grid_ && (kind_ != DepthwiseTaps::columns || at.rows >= 4)) {
         const std::vector<const T*> row = blocks_.rows(from, at);
-        return grid({row.data(), blocks_.x_column(), blocks_.in_w(), blocks_.first_column(), weight, width_, some_bias,
-                     relu, at.rows, at.columns, at.channels, to, p.y_row, p.y_column});
+        const std::int64_t columns = tap_columns(p);
+        return grid_({row.data(), blocks_.x_column(), blocks_.in_w(), blocks_.first_column(), p.reduction() / columns,
+                      columns, weight, width_, some_bias, relu, at.rows, at.columns, at.channels, to, p.y_row,
+                      p.y_column});
       }
       blocks_.for_runs(from, at, [&](const auto& run) {
         kernels<T>().depthwise_last({run.tap, p.step_w * blocks_.x_column(), p.reduction(), weight, width_, some_bias,
@@ -264,7 +279,8 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
 
   LastBlocks<T> blocks_;
   DepthwiseTaps kind_;
-  std::int64_t width_;  // of the weights of a tap
+  void (*grid_)(const DepthwiseLastGrid<T>&);  // or null
+  std::int64_t width_;                         // of the weights of a tap
   Scratch<T> weight_;
 };
 
@@ -312,6 +328,7 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
       : p_(in_reading_order(planes_of(problem))),
         layout_(lay_out_planes<T>(in_reading_order(problem))),
         kind_(taps_kind(p_)),
+
         from_image_(kernels<T>().depthwise_image[int(kind_)] && p_.step_w == p_.step_h &&
                     p_.y_column == layout_.pixel && layout_.repeat == 1 && (layout_.pixel == 1 || p_.step_w == 1)),
         weight_(weights.data ? packed_size() : 0),
@@ -346,9 +363,9 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
             y + at.plane / p_.groups * p_.y_image + channel * p_.y_plane + at.row * p_.y_row + at.column * p_.y_column;
         const bool in_place = p_.y_column == pixel;
         kernels<T>().depthwise[int(kind_)]({strip, p_.step_h * layout_.pitch, p_.reduction(), layout_.tap_offset.data(),
-                                            weight_.data() + channel * p_.reduction(), biases.data() + channel, relu,
-                                            at.rows, columns, in_place ? to : outputs, in_place ? p_.y_row : columns,
-                                            pixel});
+                                            tap_columns(p_), weight_.data() + channel * p_.reduction(),
+                                            biases.data() + channel, relu, at.rows, columns, in_place ? to : outputs,
+                                            in_place ? p_.y_row : columns, pixel});
         if (in_place) continue;
         if (pixel == 1)
           kernels<T>().place(
