@@ -129,6 +129,52 @@ def test_larger_kernels(case: ConvCase, layout: str) -> None:
             assert not np.array_equal(y, plain), f"{name}: not Winograd's"
 
 
+# Images large enough for "auto" to take the phases of the dilation
+DILATED = [
+    ConvCase((n, c, *size), (k, c // groups, *kernel), UNIT_STRIDE, padding, dilation, groups)
+    for n, c, k, size, kernel, padding, dilation, groups in [
+        (2, 64, 64, (49, 46), (3, 3), ((2, 2), (2, 2)), (2, 2), 1),
+        (1, 50, 70, (54, 63), (3, 3), ((1, 1), (5, 5)), (1, 5), 1),
+        (1, 64, 64, (53, 57), (3, 4), ((3, 3), (3, 3)), (3, 2), 1),
+        (1, 128, 130, (50, 45), (3, 3), ((6, 6), (6, 6)), (6, 6), 2),
+        (1, 64, 64, (59, 71), (5, 5), ((4, 4), (6, 6)), (2, 3), 1),
+    ]
+]
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("case", DILATED, ids=str)
+def test_dilated_kernels(case: ConvCase, layout: str) -> None:
+    """As accurate as those without dilation; the same bits whatever the threads and the batch."""
+    rng = np.random.default_rng(5)
+    arrays = tuple(shapes.normals(rng, shape, "f4") for shape in (case.x, case.weight, case.y))
+    wide = tuple(a.astype("f8") for a in arrays)
+    x, weight, _ = arrays
+    assert convnet.explain_conv2d(x.shape, weight.shape, *case.geometry).algorithm == "winograd"
+    found, direct = results(case, arrays, "auto", layout), results(case, arrays, "direct", layout)
+    exact = results(case, wide, "direct")
+    sizes = results(case, tuple(abs(a) for a in wide), "direct")
+    for name, y, plain, expected, size in zip(("y", "dx", "dw"), found, direct, exact, sizes, strict=True):
+        assert not np.array_equal(y, plain), f"{name}: not Winograd's"
+        error, plain_error = abs(y - expected), abs(plain - expected)
+        assert np.all(error <= 64 * UNIT * size), name
+        assert np.sqrt(np.mean(error**2)) <= 4 * np.sqrt(np.mean(plain_error**2)), name
+    for threads in (1, 3):
+        convnet.set_num_threads(threads)
+        for one, other in zip(found, results(case, arrays, "auto", layout), strict=True):
+            np.testing.assert_array_equal(one, other)
+    if layout == "NCHW":
+        alone = convnet.conv2d(x[-1:], weight, None, *case.geometry)
+        np.testing.assert_array_equal(alone, found[0][-1:])
+
+
+def test_little_padding_or_none_for_dilated_kernels() -> None:
+    """Corners that sum a few inputs only stay with direct."""
+    x_shape, weight_shape = (1, 64, 60, 60), (64, 64, 3, 3)
+    for padding, algorithm in ((2, "winograd"), (0, "winograd"), (3, "direct")):
+        assert convnet.explain_conv2d(x_shape, weight_shape, 1, padding, 2).algorithm == algorithm
+
+
 @pytest.mark.parametrize("case", CASES + LARGER, ids=str)
 def test_threads_do_not_change_a_bit(case: ConvCase) -> None:
     rng = np.random.default_rng(2)

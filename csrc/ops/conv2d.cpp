@@ -35,6 +35,8 @@ Algorithm choose(const Correlation& p) {
 
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked, const Weights<T>& weights) {
+  if constexpr (std::is_same_v<T, float>)
+    if (asked == Algorithm::automatic && !depthwise_serves(p) && dilated_pays(p)) return pack_dilated(p, weights);
   switch (asked == Algorithm::automatic ? choose<T>(p) : asked) {
     case Algorithm::winograd:
       if constexpr (std::is_same_v<T, float>) {

@@ -88,10 +88,12 @@ void conv2d_backward_weight(const Conv2dShape& s, Algorithm asked, const T* dy, 
   }
   const Correlation p = forward_correlation(s);
   if (depthwise_gradient_pays<T>(p)) return depthwise_weight_gradient(p, dy, x, dw);
-  if constexpr (std::is_same_v<T, float>)
+  if constexpr (std::is_same_v<T, float>) {
     if (winograd_weight_gradient_serves(p) &&
         (asked == Algorithm::winograd || (asked == Algorithm::automatic && winograd_weight_gradient_pays(p))))
       return winograd_weight_gradient(p, dy, x, dw);
+    if (asked == Algorithm::automatic && dilated_weight_gradient_pays(p)) return dilated_weight_gradient(p, dy, x, dw);
+  }
   if (few_channels<T>(p)) return few_channels_weight_gradient(p, dy, x, dw);
   if (pointwise_weight_gradient_pays<T>(p)) return pointwise_weight_gradient(p, dy, x, dw);
   const Kernels<T>& kernel = kernels<T>();

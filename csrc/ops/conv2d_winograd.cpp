@@ -71,9 +71,7 @@ std::int64_t tiles_of_image(const Correlation& p) {
 std::int64_t panel_height(std::int64_t tiles, std::int64_t most) { return ceil_div(tiles, ceil_div(tiles, most)); }
 
 // Whether the weights are transformed in registers each time they are used.
-bool in_registers(const Correlation& p) {
-  return kernels<float>().winograd_row[0][1] && tiles_of_image(p) <= kFewTilesAnImage;
-}
+bool in_registers(std::int64_t tiles) { return kernels<float>().winograd_row[0][1] && tiles <= kFewTilesAnImage; }
 
 // Whether the input passes a band, which splits it by phase and has tiles in lanes whatever the layout: few channels
 // would fill too little of a vector.
@@ -83,12 +81,12 @@ bool through_band(const Correlation& p) {
 }
 
 // The vectors of output channels in a chunk: whichever fill more registers with the sums of an image's tiles.
-std::int64_t choose_chunk_vectors(const Correlation& p, bool channels_in_lanes) {
+std::int64_t choose_chunk_vectors(std::int64_t tiles, bool channels_in_lanes) {
   const Kernels<float>& kernel = kernels<float>();
-  if (in_registers(p)) return 1;
+  if (in_registers(tiles)) return 1;
   if (channels_in_lanes || kernel.most_product_rows[3] == 0) return 2;
   const auto sums = [&](std::int64_t vectors) {
-    return vectors * panel_height(tiles_of_image(p), kernel.most_product_rows[vectors]);
+    return vectors * panel_height(tiles, kernel.most_product_rows[vectors]);
   };
   return sums(3) > sums(2) ? 3 : 2;
 }
@@ -113,20 +111,20 @@ std::vector<std::int64_t> grid_starts(std::int64_t count, std::int64_t step) {
 
 class Winograd final : public PackedCorrelation<float> {
  public:
-  Winograd(const Correlation& problem, const Weights<float>& weights)
+  Winograd(const Correlation& problem, const Weights<float>& weights, std::int64_t tiles)  // of images together
       : problem_(in_packing_order(problem)),
         grids_(winograd_grids(problem_)),
         terms_(std::int64_t(grids_.size()) * problem.c),
         lanes_(kernels<float>().lanes),
         vectors_(ceil_div(problem.k, lanes_)),
         channels_in_lanes_(problem.channels_last && !through_band(problem)),
-        in_registers_(in_registers(problem)),
-        most_chunk_vectors_(choose_chunk_vectors(problem, channels_in_lanes_)),
+        in_registers_(in_registers(tiles)),
+        most_chunk_vectors_(choose_chunk_vectors(tiles, channels_in_lanes_)),
         chunks_(ceil_div(vectors_, most_chunk_vectors_)),
         packed_(weights.data ? packed_size() : 0) {
     if (through_band(problem)) {
-      const std::int64_t tiles = std::min(lanes_ - 1, WinogradTiles(problem).columns);  // of a run, at most
-      band_.emplace(problem, kWinogradOutputs, kWinogradOutputs * tiles, false);
+      const std::int64_t columns = kWinogradOutputs * std::min(lanes_ - 1, WinogradTiles(problem).columns);  // of a run
+      band_.emplace(problem, kWinogradOutputs, columns, false);
     }
     if (weights.data) pack_weights(weights);
   }
@@ -442,6 +440,16 @@ bool few_products(const Correlation& p) {
          2 * kWinogradPoints * std::int64_t(winograd_grids(p).size());
 }
 
+// More than half the kernel (the input gradient of an unpadded convolution) leaves corners that sum a few inputs a
+// channel, whose error next to their small size is large: such shapes stay with direct.
+bool little_padding(const Correlation& p) {
+  const auto little = [](const TapExtent& taps, std::int64_t out, std::int64_t step, std::int64_t in) {
+    return taps.first >= -(taps.count / 2) && (out - 1) * step + taps.first + taps.count - 1 < in + taps.count / 2;
+  };
+  return little(tap_extent(p, &Tap::row), p.out_h, p.step_h, p.in_h) &&
+         little(tap_extent(p, &Tap::column), p.out_w, p.step_w, p.in_w);
+}
+
 WinogradTiles::WinogradTiles(const Correlation& p)
     : rows(ceil_div(p.out_h, kWinogradOutputs)),
       columns(ceil_div(p.out_w, kWinogradOutputs)),
@@ -483,30 +491,22 @@ bool winograd_serves(const Correlation& p) {
 // 192->192 with the weights transformed in registers, else 0.9 to 1.2 up to 128->128. Below 32 output channels the
 // input's transformation is shared by too few.
 //
-// Padding of two (the input gradient of an unpadded convolution) leaves corners that sum a single input a channel,
-// whose error next to their small size is large: such shapes stay with direct.
-//
 // Kernels of several grids, weights packed in the call: at 28x28 5x5 1.2 to 1.5, 9x9 1.3 to 2, 7x7 0.95 to 1.3, at
 // 56x56 1.1 to 1.7, 1.8 to 2.1, 1.1 to 1.3; strided ones, 5x5 and 7x7 by two and 11x11 by four, 1.0 to 1.4 for 64
 // output channels at 28x28, 1.0 to 1.7 for 32 or 64 at 56x56. At 14x14 packing costs more than it saves.
-bool winograd_pays(const Correlation& p) {
+bool winograd_pays(const Correlation& p, std::int64_t together) {
   const std::int64_t outputs = p.out_h * p.out_w, grids = std::int64_t(winograd_grids(p).size());
-  const std::int64_t tiles_an_image = tiles_of_image(p),
-                     computed = kWinogradOutputs * kWinogradOutputs * tiles_an_image;
-  const auto little = [](const TapExtent& taps, std::int64_t out, std::int64_t step, std::int64_t in) {
-    return taps.first >= -(taps.count / 2) && (out - 1) * step + taps.first + taps.count - 1 < in + taps.count / 2;
-  };
-  const bool little_padding = little(tap_extent(p, &Tap::row), p.out_h, p.step_h, p.in_h) &&
-                              little(tap_extent(p, &Tap::column), p.out_w, p.step_w, p.in_w);
-  if (!few_products(p) || !little_padding || p.k < 16 || 2 * outputs < computed) return false;
-  if (grids > 1)
-    return grids * p.c >= 27 && tiles_an_image >= 49 && tiles_an_image * p.k >= (through_band(p) ? 49 * 64 : 49 * 16);
-  return p.c >= 16 && p.c * p.k * outputs >= (p.k < 32 ? 800'000 : 200'000) &&
-         (tiles_an_image >= 9 || p.c * p.k >= (in_registers(p) ? 64 * 64 : 128 * 128));
+  const std::int64_t tiles = tiles_of_image(p) * together, work = p.c * p.k * outputs * together;
+  const bool full_tiles = 2 * outputs >= kWinogradOutputs * kWinogradOutputs * tiles_of_image(p);
+  if (!few_products(p) || !little_padding(p) || p.k < 16 || !full_tiles) return false;
+  if (grids > 1) return grids * p.c >= 27 && tiles >= 49 && tiles * p.k >= (through_band(p) ? 49 * 64 : 49 * 16);
+  return p.c >= 16 && work >= (p.k < 32 ? 800'000 : 200'000) &&
+         (tiles >= 9 || p.c * p.k >= (in_registers(tiles) ? 64 * 64 : 128 * 128));
 }
 
-std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights) {
-  return std::make_unique<Winograd>(problem, weights);
+std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights,
+                                                        std::int64_t together) {
+  return std::make_unique<Winograd>(problem, weights, tiles_of_image(problem) * together);
 }
 
 }  // namespace convnet

@@ -134,13 +134,21 @@ std::unique_ptr<PackedCorrelation<T>> pack_pointwise(const Correlation& problem,
 
 // Winograd's F(4x4, 3x3): float32, a dense kernel with three or more taps in a phase of the step.
 bool winograd_serves(const Correlation& problem);
-bool winograd_pays(const Correlation& problem);  // where it serves: whether it beats direct, from one image's geometry
-std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights);
+// Where it serves: whether it beats direct, from one image's geometry, or that of some which always come together.
+bool winograd_pays(const Correlation& problem, std::int64_t together = 1);
+std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights,
+                                                        std::int64_t together = 1);
 
 // The gradient for the weights of a forward correlation of unit step that winograd serves; dw (groups·k, c, taps).
 bool winograd_weight_gradient_serves(const Correlation& problem);
 bool winograd_weight_gradient_pays(const Correlation& problem);  // where it serves, from the whole batch
 void winograd_weight_gradient(const Correlation& problem, const float* dy, const float* x, float* dw);
+
+// Dilated kernels by Winograd on the phases of the dilation; dw (groups·k, c, taps).
+bool dilated_pays(const Correlation& problem);  // from one image's geometry
+std::unique_ptr<PackedCorrelation<float>> pack_dilated(const Correlation& problem, const Weights<float>& weights);
+bool dilated_weight_gradient_pays(const Correlation& problem);  // from the whole batch
+void dilated_weight_gradient(const Correlation& problem, const float* dy, const float* x, float* dw);
 
 // One input channel a group.
 bool depthwise_serves(const Correlation& problem);

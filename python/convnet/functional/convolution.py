@@ -44,8 +44,8 @@ def conv2d(
         activation: None or "relu".
         algorithm: "auto", "direct", "gemm", "winograd" or "reference", for the native backend; the others
             have one way to compute. One that cannot serve the shape is a ValueError. "winograd" takes
-            float32, dilation 1 and kernels of more than twice the stride; "auto" may choose it where
-            "direct" would round less.
+            float32, dilation 1 and kernels of more than twice the stride; "auto" may choose it, with
+            dilation too, where "direct" would round less.
         out: array to write y into: its shape and dtype, writable, C-contiguous, apart from the inputs.
 
     Returns:
