@@ -23,7 +23,8 @@
 namespace convnet {
 namespace {
 
-constexpr std::int64_t kInputBytes = 1 << 20;            // of the second-level cache, for a block's transformed input
+// Of the second-level cache, for a block's transformed input, and what it may be at most
+constexpr std::int64_t kInputBytes = 1 << 20, kMostInputBytes = 7 << 20;
 constexpr std::int64_t kFewTiles = 24, kManyTiles = 56;  // a block's, where that allows them: it reads all weights
 // An image of few tiles needs each weight so seldom that reading 36 points takes longer than making them of nine
 // weights. Measured by plan: 1.9 times faster for 4 tiles (7x7; a batch of eight 0.8), 1.2 for 6, 0.95 for 9; a single
@@ -48,14 +49,15 @@ struct Blocking {
 
 Blocking choose_blocking(const Correlation& p, std::int64_t terms, std::int64_t chunks, int threads) {
   Blocking b{WinogradTiles(p), 0, 1};
-  const std::int64_t fit = kInputBytes / (kWinogradPoints * terms * std::int64_t(sizeof(float)));
-  b.blocks = ceil_div(b.tiles.count, std::clamp(fit, kFewTiles, kManyTiles));
+  const std::int64_t tile_bytes = kWinogradPoints * terms * std::int64_t(sizeof(float));
+  const std::int64_t few = std::clamp<std::int64_t>(kMostInputBytes / tile_bytes, 1, kFewTiles);
+  b.blocks = ceil_div(b.tiles.count, std::clamp(kInputBytes / tile_bytes, few, kManyTiles));
   // A multiple of the threads, so that none waits for the last block.
   if (b.blocks < 8 * threads) {
     const std::int64_t up = ceil_div(b.blocks, threads) * threads, down = up - threads;
-    if (up * kFewTiles <= b.tiles.count)
+    if (up * few <= b.tiles.count)
       b.blocks = up;
-    else if (down > 0)
+    else if (down > 0 && ceil_div(b.tiles.count, down) * tile_bytes <= kMostInputBytes)
       b.blocks = down;
   }
   b.chunk_runs = b.blocks * p.groups >= threads ? 1 : std::min<std::int64_t>(chunks, 2 * threads);
@@ -97,14 +99,16 @@ Correlation in_packing_order(Correlation p) {
   return p;
 }
 
-// Where grids begin among `count` taps along an axis: in each phase every third tap, the last one where three are left.
-// A phase of two taps reads one position more than it needs.
-std::vector<std::int64_t> grid_starts(std::int64_t count, std::int64_t step) {
+// Where grids begin along an axis, from the first tap on: in each phase at every third tap, the last one where three
+// are left. Two taps read one position more than they need, after them or else before, which a band has.
+std::vector<std::int64_t> grid_starts(const TapExtent& taps, std::int64_t step) {
   std::vector<std::int64_t> starts;
   for (std::int64_t phase = 0; phase < step; ++phase) {
-    const std::int64_t in_phase = ceil_div(count - phase, step);
-    for (std::int64_t tap = 0; tap < in_phase; tap += 3)
-      starts.push_back(phase + step * std::max<std::int64_t>(0, std::min(tap, in_phase - 3)));
+    const std::int64_t in_phase = ceil_div(taps.count - phase, step);
+    const bool before = floor_div(taps.first + phase, step) + 2 > floor_div(taps.first + taps.count - 1, step);
+    if (in_phase == 2) starts.push_back(before ? phase - step : phase);
+    for (std::int64_t tap = 0; in_phase > 2 && tap < in_phase; tap += 3)
+      starts.push_back(phase + step * std::min(tap, in_phase - 3));
   }
   return starts;
 }
@@ -420,13 +424,13 @@ std::vector<WinogradGrid> winograd_grids(const Correlation& p) {
     tap_at[std::size_t((p.taps[t].row - rows.first) * columns.count + p.taps[t].column - columns.first)] =
         std::int64_t(t);
   std::vector<WinogradGrid> grids;
-  for (const std::int64_t row : grid_starts(rows.count, p.step_h))
-    for (const std::int64_t column : grid_starts(columns.count, p.step_w)) {
+  for (const std::int64_t row : grid_starts(rows, p.step_h))
+    for (const std::int64_t column : grid_starts(columns, p.step_w)) {
       WinogradGrid grid{rows.first + row, columns.first + column, {}};
       for (std::int64_t i = 0; i < 9; ++i) {
         const std::int64_t r = row + i / 3 * p.step_h, q = column + i % 3 * p.step_w;
         grid.tap[i] = -1;
-        if (r < rows.count && q < columns.count)  // each tap in the first grid that has it
+        if (0 <= r && r < rows.count && 0 <= q && q < columns.count)  // each tap in the first grid that has it
           std::swap(grid.tap[i], tap_at[std::size_t(r * columns.count + q)]);
       }
       grids.push_back(grid);
