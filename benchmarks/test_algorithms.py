@@ -84,7 +84,7 @@ def least_seconds(function: Callable[[], object]) -> float:
     return least
 
 
-@pytest.mark.parametrize("network", ["resnet50", "vgg16", "mobilenet", "small_maps"])
+@pytest.mark.parametrize("network", ["resnet50", "vgg16", "mobilenet", "small_maps", "others"])
 def test_algorithms(network: str, peak: Callable[[], float]) -> None:
     rng = np.random.default_rng(0)
     print(f"\n{network}: GFLOP/s and share of the peak, counted as direct work; the first is chosen")

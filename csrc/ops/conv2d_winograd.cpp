@@ -492,20 +492,23 @@ bool winograd_serves(const Correlation& p) {
 // Measured against direct with two threads, weights packed already: direct's time over this one's at 56x56 is 1.3 for
 // 8 channels, 1.5 for 16->16, 2.0 for 16->32, 2.3 for 32->32, 3.0 for 128->128; at 14x14 and one image 1.05 for 32->32,
 // 1.35 for 64->64, 1.6 for 128->128, and more in batches; at 7x7 1.0 to 1.2 for 64->64, 1.5 for 128->128 and 1.6 for
-// 192->192 with the weights transformed in registers, else 0.9 to 1.2 up to 128->128. Below 32 output channels the
-// input's transformation is shared by too few.
+// 192->192 with the weights transformed in registers, else 0.9 to 1.2 up to 128->128. With 16 to 24 output channels
+// 0.95 to 1.9 from 200,000 channels times outputs on; fewer share the input's transformation too little.
 //
 // Kernels of several grids, weights packed in the call: at 28x28 5x5 1.2 to 1.5, 9x9 1.3 to 2, 7x7 0.95 to 1.3, at
 // 56x56 1.1 to 1.7, 1.8 to 2.1, 1.1 to 1.3; strided ones, 5x5 and 7x7 by two and 11x11 by four, 1.0 to 1.4 for 64
-// output channels at 28x28, 1.0 to 1.7 for 32 or 64 at 56x56. At 14x14 packing costs more than it saves.
+// output channels at 28x28, 1.0 to 1.7 for 32 or 64 at 56x56. At 14x14 packing costs more than it saves. With a few
+// terms, 9x9 on one channel or 5x5 on three, 0.8 to 1.0 at 28x28, 1.0 to 1.2 at 56x56.
 bool winograd_pays(const Correlation& p, std::int64_t together) {
   const std::int64_t outputs = p.out_h * p.out_w, grids = std::int64_t(winograd_grids(p).size());
   const std::int64_t tiles = tiles_of_image(p) * together, work = p.c * p.k * outputs * together;
   const bool full_tiles = 2 * outputs >= kWinogradOutputs * kWinogradOutputs * tiles_of_image(p);
   if (!few_products(p) || !little_padding(p) || p.k < 16 || !full_tiles) return false;
-  if (grids > 1) return grids * p.c >= 27 && tiles >= 49 && tiles * p.k >= (through_band(p) ? 49 * 64 : 49 * 16);
-  return p.c >= 16 && work >= (p.k < 32 ? 800'000 : 200'000) &&
-         (tiles >= 9 || p.c * p.k >= (in_registers(tiles) ? 64 * 64 : 128 * 128));
+  if (grids > 1) {
+    const bool some_terms = grids * p.c >= 27 || (p.reduction() >= 75 && p.k >= 32 && tiles >= 196);
+    return some_terms && tiles >= 49 && tiles * p.k >= (through_band(p) ? 49 * 64 : 49 * 16);
+  }
+  return p.c >= 16 && work >= 200'000 && (tiles >= 9 || p.c * p.k >= (in_registers(tiles) ? 64 * 64 : 128 * 128));
 }
 
 std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights,
