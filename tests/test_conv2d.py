@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import convnet
 import oracles
 import shapes
-from shapes import ConvCase, Pair
+from shapes import ConvCase, Pair, Shape4
 
 NO_PADDING = ((0, 0), (0, 0))
 MACS = {"naive": 1_500, "im2col": 300_000, "native": 1_500_000}
@@ -239,6 +239,25 @@ def test_tall_depthwise_kernels(dtype: np.dtype, channels: int, kernel: Pair, si
         for dilation in (1, 1), (1, 2):
             wide = (size[0], size[1] + (dilation[1] - 1) * kernel[1])
             case = ConvCase((2, channels, *wide), (channels, 1, *kernel), (1, 1), padding, dilation, channels)
+            assert_forward_exact(case, "native", dtype, rng)
+            assert_backward_exact(case, dtype, rng)
+
+
+@pytest.mark.parametrize(
+    ("x", "weight"),
+    [
+        ((2, 3, 128, 120), (70, 3, 8, 8)),
+        ((1, 17, 54, 60), (40, 17, 3, 4)),
+        ((0, 3, 64, 64), (8, 3, 16, 16)),
+        ((1, 20, 5, 900), (9, 20, 1, 9)),
+    ],
+)
+def test_windows_side_by_side(dtype: np.dtype, x: Shape4, weight: Shape4) -> None:
+    """The patches of a vision transformer: each input is read by one output, rows left over by none."""
+    rng = np.random.default_rng(12)
+    with convnet.backend("native"):
+        for padding in NO_PADDING, ((0, weight[2]), (0, 0)):
+            case = ConvCase(x, weight, weight[2:], padding, (1, 1), 1)
             assert_forward_exact(case, "native", dtype, rng)
             assert_backward_exact(case, dtype, rng)
 

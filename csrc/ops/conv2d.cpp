@@ -102,6 +102,47 @@ void run_side_by_side(const Conv2dShape& s, const std::vector<OutputPhase>& row,
   }
 }
 
+// Whether the kernel's windows lie side by side, as the patches of a vision transformer do, and are large enough for
+// backward_input_of_windows. Measured: 14 times faster than phase by phase for 16x16, 3 for 4x4, 0.9 to 1.1 for 2x2.
+bool windows_pay(const Conv2dShape& s, std::size_t value_bytes) {
+  constexpr double most_bytes = 8 << 20, least_work = 2e6;  // of an image
+  const bool tile = s.k_h == s.stride_h && s.k_w == s.stride_w && s.h == s.o_h * s.k_h && s.w == s.o_w * s.k_w &&
+                    s.pad_top == 0 && s.pad_left == 0 && s.dilation_h == 1 && s.dilation_w == 1;
+  return s.n > 0 && tile && s.groups == 1 && s.taps() > 4 && s.macs() >= least_work * double(s.n) &&
+         double(s.c_in * s.in_plane()) * double(value_bytes) <= most_bytes;
+}
+
+// For each position of dy the products with all weights, as a 1x1 kernel's outputs, take their places in dx.
+template <class T>
+void backward_input_of_windows(const Conv2dShape& s, Algorithm asked, const T* dy, const T* weight, T* dx) {
+  const Kernels<T>& kernel = kernels<T>();
+  Correlation p{};
+  p.images = p.groups = p.step_h = p.step_w = 1;
+  p.c = s.c_out;
+  p.k = s.reduction();
+  p.in_h = p.out_h = s.o_h;
+  p.in_w = p.out_w = s.o_w;
+  p.taps = {{0, 0, 0}};
+  p.lay_out(s.channels_last);
+  flatten(p);
+  const Weights<T> products_of = {weight, 0, s.channels_last ? s.c_out : 1, s.channels_last ? 1 : p.k};
+  const std::unique_ptr<PackedCorrelation<T>> products = pack<T>(p, asked, products_of);
+  const std::int64_t plane = s.out_plane(), window_row = s.channels_last ? s.k_w * s.c_in : s.k_w;
+  const Scratch<T> windows(std::size_t(p.k * plane));
+  for (std::int64_t image = 0; image < s.n; ++image, dx += s.c_in * s.in_plane()) {
+    products->run(dy + image * s.c_out * plane, nullptr, false, windows.data());
+    parallel_for(s.h, double(p.k * plane), [&](std::int64_t row) {
+      const std::int64_t i = row / s.k_h, r = row % s.k_h;
+      if (s.channels_last)
+        return kernel.copy_rows(windows.data() + i * s.o_w * p.k + r * window_row, p.k, s.o_w, window_row,
+                                dx + row * s.w * s.c_in, window_row);
+      for (std::int64_t c = 0; c < s.c_in; ++c)
+        kernel.transpose(windows.data() + (c * s.k_h + r) * s.k_w * plane + i * s.o_w, plane, s.k_w, s.o_w,
+                         dx + c * s.in_plane() + row * s.w, s.k_w);
+    });
+  }
+}
+
 template <class T>
 class Reference final : public PackedCorrelation<T> {
  public:
@@ -247,6 +288,8 @@ template <class T>
 void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, const T* weight, T* dx) {
   // Input row i·stride_h + f, phase f, meets the taps r with f + pad_top - r·dilation_h a multiple of stride_h, at dy's
   // row i + that multiple: within a phase the gradient is a correlation of unit step with dy.
+  const bool direct = asked == Algorithm::automatic || asked == Algorithm::direct;
+  if (direct && windows_pay(s, sizeof(T))) return backward_input_of_windows(s, asked, dy, weight, dx);
   Correlation p{};
   // Few multiplications an element, depthwise or most phases zero: image by image, so that each phase finds dx in the
   // cache. More (measured: 7x7, step 2) are better off with the blocks of the whole batch.
@@ -288,7 +331,6 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
     }
   const Weights<T> turned = {weight, s.c_out_group() * s.weight_c_out_stride(), s.weight_c_in_stride(),
                              s.weight_c_out_stride()};
-  const bool direct = asked == Algorithm::automatic || asked == Algorithm::direct;
   if (phases.size() > 1 && direct && channels_in_lanes_pays<T>(all_phases(phases), phases.size())) {
     for (OutputPhase& phase : phases) phase.problem.images = s.n;
     if (unreached) std::fill_n(dx, s.n * dx_image, T(0));

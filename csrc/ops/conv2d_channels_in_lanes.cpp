@@ -17,6 +17,7 @@ namespace {
 constexpr std::int64_t kInputBytes = 256 << 10;  // of the second-level cache, for a block's input, and for its sums
 constexpr std::int64_t kInputOfManyWeights = 640 << 10;  // the input, where the weights it meets are as many
 constexpr std::int64_t kLeastPositions = 192;            // in a block that is cut for the threads alone
+constexpr double kLeastWork = 3e6;                       // multiply-adds of such a block of fewer positions
 constexpr std::int64_t kMostInputBytes = 8 << 20;
 constexpr std::int64_t kChunkVectors = 2;  // of output channels, in a tile
 constexpr std::int64_t kChunksAtOnce = 8;  // written together where channels lie last: whole pages, not lines of many
@@ -154,7 +155,13 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     }
     if (planes() < 8) {
       // More blocks for the threads while each holds some work, and as many for each of two or four.
-      set_rows(std::max(blocks_h_, std::min(ceil_div(8, planes()), p_.out_h * block_w_ / kLeastPositions)));
+      const std::int64_t positions = p_.out_h * block_w_;
+      std::int64_t blocks = std::max(blocks_h_, std::min(ceil_div(8, planes()), positions / kLeastPositions));
+      // Few positions of many terms, where the chunks do not suffice either
+      if (planes() * chunks_ * blocks < 4)
+        blocks =
+            std::clamp<std::int64_t>(std::int64_t(double(positions * p_.k * p_.reduction()) / kLeastWork), blocks, 4);
+      set_rows(blocks);
       const std::int64_t threads = std::min<std::int64_t>(blocks_h_, blocks_h_ < 4 ? 2 : 4);
       set_rows(ceil_div(blocks_h_, threads) * threads);
     }
