@@ -36,7 +36,6 @@ Kernels<T> make() {
   add_rows_products<T, 1, 1>(table);
   add_rows_products<T, 1, 2>(table);
   table.depthwise_last = depthwise_last<T>;
-  table.depthwise_last_grid[int(DepthwiseTaps::columns)] = depthwise_last_columns<T>;
   table.depthwise_last_grid[int(DepthwiseTaps::grid3x3)] = depthwise_last_grid<T, 3, (kRegisters >= 32 ? 4 : 2)>;
   table.depthwise_last_grid[int(DepthwiseTaps::grid5x5)] = depthwise_last_grid<T, 5, 2>;
   table.depthwise_last_gradient = depthwise_last_gradient<T>;
@@ -97,6 +96,7 @@ Kernels<T> make() {
   table.adam_step = adam_step<T>;
   table.rmsprop_step = rmsprop_step<T>;
   if constexpr (sizeof(T) == 4) {
+    table.depthwise_last_grid[int(DepthwiseTaps::columns)] = depthwise_last_columns<T>;
     table.winograd_input = winograd_input;
     table.winograd_output = winograd_output;
     table.winograd_weights = winograd_weights;

@@ -485,7 +485,8 @@ struct Kernels {
   void (*depthwise_image[int(DepthwiseTaps::count)])(const DepthwiseImage<T>&);  // null but for 3x3
   void (*depthwise_gradient[int(DepthwiseTaps::count)])(const DepthwiseGradient<T>&);
   void (*depthwise_last)(const DepthwiseLast<T>&);
-  void (*depthwise_last_grid[int(DepthwiseTaps::count)])(const DepthwiseLastGrid<T>&);  // null but for unit steps
+  // Null for other steps than one, and for columns of doubles
+  void (*depthwise_last_grid[int(DepthwiseTaps::count)])(const DepthwiseLastGrid<T>&);
   void (*depthwise_last_gradient)(const DepthwiseLastGradient<T>&);
   // False where a window's maximum is NaN or -inf, whose index is not to be relied on.
   bool (*max_pool)(const Pool<T>&);
