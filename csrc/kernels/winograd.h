@@ -96,9 +96,8 @@ inline void winograd_input_runs(const WinogradInput<float>& t, const WinogradRun
   }
 }
 
-// Whether all runs fit into such a part of the lanes, a worthwhile one, without an input past it.
+// Whether all runs fit into such a part of the lanes, without an input past it.
 inline bool winograd_runs_fit(const WinogradInput<float>& t, int lanes) {
-  if (lanes < 4) return false;
   for (std::int64_t r = 0; r < t.run_count; ++r)
     if (t.runs[r].tiles > lanes || t.runs[r].column_end > 4 * lanes) return false;
   return true;
@@ -110,7 +109,7 @@ inline void winograd_input(const WinogradInput<float>& t) {
   for (std::int64_t c = 0; c < t.channels; ++c) {
     const float* x = t.x + c * t.x_plane;
     float* v = t.v + c * t.v_channel;
-    for (std::int64_t r = 0; r < t.run_count;) {
+    for (std::int64_t r = 0; r < t.run_count;) {  // parts of less than four lanes are not worth while
       const std::int64_t left = t.run_count - r;
       if constexpr (L >= 16)
         if (four && left >= 4) {

@@ -89,6 +89,24 @@ struct BandLayout {
   }
 };
 
+// What a plane copies of real rows and columns, `step` apart, with the zeros that make `width` columns of each row.
+template <class T>
+PaddedRows<T> padded_rows(const T* x, std::int64_t x_stride, std::int64_t step, const Real& rows, const Real& columns,
+                          std::int64_t width, std::int64_t pitch) {
+  return {
+      x,       x_stride, step, rows.end - rows.begin, columns.begin, columns.end - columns.begin, width - columns.end,
+      nullptr, pitch};
+}
+
+// Copies it to the plane [to, end), with zeros in the rows above and below.
+template <class T>
+void fill_plane(PaddedRows<T> copy, std::int64_t above, T* to, T* end) {
+  copy.y = to + above * copy.y_stride;
+  std::fill(to, copy.y, T(0));
+  kernels<T>().pad_rows(copy);
+  std::fill(std::min(end, copy.y + copy.rows * copy.y_stride), end, T(0));
+}
+
 // Copies the part of one group's input that the block at (row0, column0) reads.
 template <class T>
 void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::int64_t row0, std::int64_t column0,
@@ -101,30 +119,22 @@ void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::in
     const std::int64_t row_start = (band.first_row + row0) * p.step_h + band.phases[f].row;
     const std::int64_t column_start = (band.first_column + column0) * p.step_w + band.phases[f].column;
     const Real rows(row_start, p.step_h, p.in_h, band.rows), columns(column_start, p.step_w, p.in_w, band.columns);
-    PaddedRows<T> copy{};
-    copy.x = x + (row_start + rows.begin * p.step_h) * p.x_row + (column_start + columns.begin * p.step_w) * p.x_column;
-    copy.x_stride = p.step_h * p.x_row;
+    const T* from =
+        x + (row_start + rows.begin * p.step_h) * p.x_row + (column_start + columns.begin * p.step_w) * p.x_column;
+    const std::int64_t x_stride = p.step_h * p.x_row;
     if (turned) {
       T* to = out + std::int64_t(f) * plane + rows.begin * band.pitch + columns.begin;
-      for (std::int64_t row = rows.begin; row < rows.end; ++row, copy.x += copy.x_stride, to += band.pitch)
-        kernel.transpose(copy.x, p.step_w * p.x_column, columns.end - columns.begin, p.c, to, band.channel_stride);
+      for (std::int64_t row = rows.begin; row < rows.end; ++row, from += x_stride, to += band.pitch)
+        kernel.transpose(from, p.step_w * p.x_column, columns.end - columns.begin, p.c, to, band.channel_stride);
       continue;
     }
-    copy.step = p.step_w;
-    copy.rows = rows.end - rows.begin;
-    copy.left = columns.begin;
-    copy.columns = columns.end - columns.begin;
-    copy.right = band.columns - columns.end;
-    copy.y_stride = band.pitch;
+    PaddedRows<T> copy = padded_rows(from, x_stride, p.step_w, rows, columns, band.columns, band.pitch);
     const bool last = f + 1 == band.phases.size();
     for (std::int64_t c = 0; c < p.c; ++c, copy.x += p.x_plane) {
       T* const to = out + c * band.channel_stride + std::int64_t(f) * plane;
-      std::fill(to, to + rows.begin * band.pitch, T(0));
-      copy.y = to + rows.begin * band.pitch;
-      kernel.pad_rows(copy);
       // Lanes past the last position read on; what they find must be numbers, or subnormals would slow them down.
       T* const end = last ? out + (c + 1) * band.channel_stride : to + (band.rows - 1) * band.pitch + band.columns;
-      std::fill(std::min(end, to + rows.end * band.pitch), end, T(0));
+      fill_plane(copy, rows.begin, to, end);
     }
   }
   if (!turned) std::fill_n(out + p.c * band.channel_stride, band.columns + kMostVectors * kernel.lanes, T(0));

@@ -36,7 +36,7 @@ Algorithm choose(const Correlation& p) {
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked, const Weights<T>& weights) {
   if constexpr (std::is_same_v<T, float>)
-    if (asked == Algorithm::automatic && !depthwise_serves(p) && dilated_pays(p)) return pack_dilated(p, weights);
+    if (asked == Algorithm::automatic && dilated_pays(p)) return pack_dilated(p, weights);
   switch (asked == Algorithm::automatic ? choose<T>(p) : asked) {
     case Algorithm::winograd:
       if constexpr (std::is_same_v<T, float>) {
@@ -286,10 +286,10 @@ void conv2d(const Conv2dShape& s, Algorithm asked, const T* x, const T* weight, 
 
 template <class T>
 void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, const T* weight, T* dx) {
-  // Input row i·stride_h + f, phase f, meets the taps r with f + pad_top - r·dilation_h a multiple of stride_h, at dy's
-  // row i + that multiple: within a phase the gradient is a correlation of unit step with dy.
   const bool direct = asked == Algorithm::automatic || asked == Algorithm::direct;
   if (direct && windows_pay(s, sizeof(T))) return backward_input_of_windows(s, asked, dy, weight, dx);
+  // Input row i·stride_h + f, phase f, meets the taps r with f + pad_top - r·dilation_h a multiple of stride_h, at dy's
+  // row i + that multiple: within a phase the gradient is a correlation of unit step with dy.
   Correlation p{};
   // Few multiplications an element, depthwise or most phases zero: image by image, so that each phase finds dx in the
   // cache. More (measured: 7x7, step 2) are better off with the blocks of the whole batch.

@@ -223,7 +223,8 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
       : blocks_(in_reading_order(problem), most_channels(problem),
                 kUnitOutputs / std::min(most_channels(problem), problem.groups * problem.k)),
         kind_(taps_kind(blocks_.p)),
-        grid_(blocks_.p.step_w == 1 && tap_extent(blocks_.p, &Tap::column).count == tap_columns(blocks_.p)
+        tap_columns_(tap_columns(blocks_.p)),
+        grid_(blocks_.p.step_w == 1 && tap_extent(blocks_.p, &Tap::column).count == tap_columns_
                   ? kernels<T>().depthwise_last_grid[int(kind_)]
                   : nullptr),
         width_(blocks_.padded(blocks_.channels)),
@@ -249,10 +250,9 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
       T* const to = y + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel;
       if (grid_ && (kind_ != DepthwiseTaps::columns || at.rows >= 4)) {
         const std::vector<const T*> row = blocks_.rows(from, at);
-        const std::int64_t columns = tap_columns(p);
-        return grid_({row.data(), blocks_.x_column(), blocks_.in_w(), blocks_.first_column(), p.reduction() / columns,
-                      columns, weight, width_, some_bias, relu, at.rows, at.columns, at.channels, to, p.y_row,
-                      p.y_column});
+        return grid_({row.data(), blocks_.x_column(), blocks_.in_w(), blocks_.first_column(),
+                      p.reduction() / tap_columns_, tap_columns_, weight, width_, some_bias, relu, at.rows, at.columns,
+                      at.channels, to, p.y_row, p.y_column});
       }
       blocks_.for_runs(from, at, [&](const auto& run) {
         kernels<T>().depthwise_last({run.tap, p.step_w * blocks_.x_column(), p.reduction(), weight, width_, some_bias,
@@ -279,6 +279,7 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
 
   LastBlocks<T> blocks_;
   DepthwiseTaps kind_;
+  std::int64_t tap_columns_;
   void (*grid_)(const DepthwiseLastGrid<T>&);  // or null
   std::int64_t width_;                         // of the weights of a tap
   Scratch<T> weight_;
@@ -328,7 +329,7 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
       : p_(in_reading_order(planes_of(problem))),
         layout_(lay_out_planes<T>(in_reading_order(problem))),
         kind_(taps_kind(p_)),
-
+        tap_columns_(tap_columns(p_)),
         from_image_(kernels<T>().depthwise_image[int(kind_)] && p_.step_w == p_.step_h &&
                     p_.y_column == layout_.pixel && layout_.repeat == 1 && (layout_.pixel == 1 || p_.step_w == 1)),
         weight_(weights.data ? packed_size() : 0),
@@ -363,7 +364,7 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
             y + at.plane / p_.groups * p_.y_image + channel * p_.y_plane + at.row * p_.y_row + at.column * p_.y_column;
         const bool in_place = p_.y_column == pixel;
         kernels<T>().depthwise[int(kind_)]({strip, p_.step_h * layout_.pitch, p_.reduction(), layout_.tap_offset.data(),
-                                            tap_columns(p_), weight_.data() + channel * p_.reduction(),
+                                            tap_columns_, weight_.data() + channel * p_.reduction(),
                                             biases.data() + channel, relu, at.rows, columns, in_place ? to : outputs,
                                             in_place ? p_.y_row : columns, pixel});
         if (in_place) continue;
@@ -410,6 +411,7 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
   Correlation p_;
   StripLayout layout_;
   DepthwiseTaps kind_;
+  std::int64_t tap_columns_;
   bool from_image_;  // without a copy
   Scratch<T> weight_, zeros_;
 };

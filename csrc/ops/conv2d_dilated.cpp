@@ -22,7 +22,7 @@ constexpr double kLeastWork = 8e6;  // of a tap, in an image
 
 struct Dilation {
   std::int64_t h, w;
-  Tap first;            // tap
+  Tap first;
   Correlation problem;  // of the phases, for one image; no taps where there is no such problem
   std::int64_t phases() const { return h * w; }
 };
@@ -99,19 +99,9 @@ void split(const Planes& s, const Dilation& d, bool channels_last, std::int64_t 
       return;
     }
     to += piece * s.phase_plane;
-    PaddedRows<float> copy{};
-    copy.x = from + piece * s.plane + (row + rows.begin * d.h) * s.row;
-    copy.x_stride = d.h * s.row;
-    copy.step = d.w;
-    copy.rows = rows.end - rows.begin;
-    copy.left = columns.begin;
-    copy.columns = columns.end - columns.begin;
-    copy.right = s.phase_columns - columns.end;
-    copy.y = to + rows.begin * s.phase_row;
-    copy.y_stride = s.phase_row;
-    std::fill(to, copy.y, 0.0f);
-    kernel.pad_rows(copy);
-    std::fill(to + rows.end * s.phase_row, to + s.phase_plane, 0.0f);
+    from += piece * s.plane + (row + rows.begin * d.h) * s.row;
+    fill_plane(padded_rows(from, d.h * s.row, d.w, rows, columns, s.phase_columns, s.phase_row), rows.begin, to,
+               to + s.phase_plane);
   });
 }
 

@@ -8,7 +8,7 @@
 // all grids share the products' sums and the transform back. Strided inputs pass a band, split by phase.
 //
 // Every output's arithmetic is the same wherever its tile lies in a block, so a batch's images may share blocks. A NaN
-// or an infinity reaches all 16 outputs of a tile that reads it.
+// or an infinity reaches all 16 outputs of a tile that reads it, a grid's positions without a tap included.
 #include <algorithm>
 #include <optional>
 
@@ -439,9 +439,8 @@ std::vector<WinogradGrid> winograd_grids(const Correlation& p) {
 }
 
 // Half of direct's products at most: not of 4x4 kernels
-bool few_products(const Correlation& p) {
-  return kWinogradOutputs * kWinogradOutputs * std::int64_t(p.taps.size()) >=
-         2 * kWinogradPoints * std::int64_t(winograd_grids(p).size());
+bool few_products(const Correlation& p, std::int64_t grids) {
+  return kWinogradOutputs * kWinogradOutputs * std::int64_t(p.taps.size()) >= 2 * kWinogradPoints * grids;
 }
 
 // More than half the kernel (the input gradient of an unpadded convolution) leaves corners that sum a few inputs a
@@ -500,10 +499,12 @@ bool winograd_serves(const Correlation& p) {
 // output channels at 28x28, 1.0 to 1.7 for 32 or 64 at 56x56. At 14x14 packing costs more than it saves. With a few
 // terms, 9x9 on one channel or 5x5 on three, 0.8 to 1.0 at 28x28, 1.0 to 1.2 at 56x56.
 bool winograd_pays(const Correlation& p, std::int64_t together) {
-  const std::int64_t outputs = p.out_h * p.out_w, grids = std::int64_t(winograd_grids(p).size());
-  const std::int64_t tiles = tiles_of_image(p) * together, work = p.c * p.k * outputs * together;
+  const std::int64_t outputs = p.out_h * p.out_w, tiles = tiles_of_image(p) * together,
+                     work = p.c * p.k * outputs * together;
   const bool full_tiles = 2 * outputs >= kWinogradOutputs * kWinogradOutputs * tiles_of_image(p);
-  if (!few_products(p) || !little_padding(p) || p.k < 16 || !full_tiles) return false;
+  if (!little_padding(p) || p.k < 16 || !full_tiles) return false;
+  const std::int64_t grids = std::int64_t(winograd_grids(p).size());
+  if (!few_products(p, grids)) return false;
   if (grids > 1) {
     const bool some_terms = grids * p.c >= 27 || (p.reduction() >= 75 && p.k >= 32 && tiles >= 196);
     return some_terms && tiles >= 49 && tiles * p.k >= (through_band(p) ? 49 * 64 : 49 * 16);

@@ -80,8 +80,9 @@ bool winograd_weight_gradient_serves(const Correlation& p) {
 bool winograd_weight_gradient_pays(const Correlation& p) {
   const WinogradTiles tiles(p);
   const bool one_grid = p.taps.size() == 9;
-  return few_products(p) && std::min(p.c, p.k) >= (one_grid ? 16 : 48) && tiles.count >= (one_grid ? 16 : 49) &&
-         2 * p.out_h * p.out_w >= kWinogradOutputs * kWinogradOutputs * tiles.rows * tiles.columns;
+  return std::min(p.c, p.k) >= (one_grid ? 16 : 48) && tiles.count >= (one_grid ? 16 : 49) &&
+         2 * p.out_h * p.out_w >= kWinogradOutputs * kWinogradOutputs * tiles.rows * tiles.columns &&
+         few_products(p, std::int64_t(winograd_grids(p).size()));
 }
 
 void winograd_weight_gradient(const Correlation& p, const float* dy, const float* x, float* dw) {
