@@ -71,7 +71,7 @@ inline void store_interleaved(const Vec<T>* v, std::int64_t rows, T* y) {
   }
 }
 
-// y[j·rows + i] = x[i·x_stride + j] for P / 2 <= rows <= P and at least a vector of columns, the last of which overlap.
+// y[j·rows + i] = x[i·x_stride + j] for P / 2 < rows <= P and at least a vector of columns, the last of which overlap.
 template <class T, int P>
 __attribute__((noinline)) void interleave(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns,
                                           T* y) {
@@ -87,6 +87,17 @@ __attribute__((noinline)) void interleave(const T* x, std::int64_t x_stride, std
     store(last, v[P - 1]);
     for (std::int64_t i = 0; i < rows; ++i) y[(j + L - 1) * rows + i] = last[L - P + i];
   }
+}
+
+// y[2·j] = a[j] and y[2·j + 1] = b[j] for j < columns.
+template <class T>
+__attribute__((noinline)) void interleave_two(const T* a, const T* b, std::int64_t columns, T* y) {
+  constexpr std::int64_t L = kLanes<T>;
+  for_vectors<T>(columns, [&](std::int64_t j, std::int64_t n) {
+    const Vec<T> even = load_upto(a + j, n), odd = load_upto(b + j, n);
+    store_upto(y + 2 * j, in_turn<0>(even, odd, Lanes<T>{}), 2 * n < L ? 2 * n : L);
+    if (2 * n > L) store_upto(y + 2 * j + L, in_turn<L / 2>(even, odd, Lanes<T>{}), 2 * n - L);
+  });
 }
 
 // y[j·y_stride + i] = x[i·x_stride + j] for P / 2 <= columns <= P and more than a vector of rows, the last of which
@@ -108,23 +119,11 @@ __attribute__((noinline)) void deinterleave(const T* x, std::int64_t x_stride, s
   }
 }
 
-// y[j][i] = x[i·x_stride + j]: squares of lanes x lanes through registers, those at the edges partly filled.
+// y[j·y_stride + i] = x[i·x_stride + j]: squares of lanes x lanes through registers, those at the edges partly filled.
 template <class T>
-void transpose(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
-               std::int64_t y_stride) {
+__attribute__((noinline)) void transpose_squares(const T* x, std::int64_t x_stride, std::int64_t rows,
+                                                 std::int64_t columns, T* y, std::int64_t y_stride) {
   constexpr int L = kLanes<T>;
-  if constexpr (L >= 4) {
-    if (1 < rows && rows <= 4 && rows == y_stride && columns >= L)
-      return interleave<T, 4>(x, x_stride, rows, columns, y);
-    if (1 < columns && columns <= 4 && columns <= x_stride && rows > L)
-      return deinterleave<T, 4>(x, x_stride, rows, columns, y, y_stride);
-  }
-  if constexpr (L >= 8) {
-    if (4 < rows && rows <= 8 && rows == y_stride && columns >= L)
-      return interleave<T, 8>(x, x_stride, rows, columns, y);
-    if (4 < columns && columns <= 8 && columns <= x_stride && rows > L)
-      return deinterleave<T, 8>(x, x_stride, rows, columns, y, y_stride);
-  }
   for (std::int64_t i0 = 0; i0 < rows; i0 += L)
     for (std::int64_t j0 = 0; j0 < columns; j0 += L) {
       const std::int64_t height = rows - i0 < L ? rows - i0 : L, width = columns - j0 < L ? columns - j0 : L;
@@ -146,6 +145,26 @@ void transpose(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_
           if (j < width) store_upto(to + j * y_stride, square[j], height);
       }
     }
+}
+
+template <class T>
+void transpose(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, T* y,
+               std::int64_t y_stride) {
+  constexpr int L = kLanes<T>;
+  if (rows == 2 && y_stride == 2) return interleave_two(x, x + x_stride, columns, y);
+  if constexpr (L >= 4) {
+    if (2 < rows && rows <= 4 && rows == y_stride && columns >= L)
+      return interleave<T, 4>(x, x_stride, rows, columns, y);
+    if (1 < columns && columns <= 4 && columns <= x_stride && rows > L)
+      return deinterleave<T, 4>(x, x_stride, rows, columns, y, y_stride);
+  }
+  if constexpr (L >= 8) {
+    if (4 < rows && rows <= 8 && rows == y_stride && columns >= L)
+      return interleave<T, 8>(x, x_stride, rows, columns, y);
+    if (4 < columns && columns <= 8 && columns <= x_stride && rows > L)
+      return deinterleave<T, 8>(x, x_stride, rows, columns, y, y_stride);
+  }
+  transpose_squares(x, x_stride, rows, columns, y, y_stride);
 }
 
 template <class T>

@@ -197,10 +197,10 @@ inline Vec<T> picked(Vec<T> a, Vec<T> b, IntVec<T> number) {
 }
 #endif
 
-// Each lane twice, from lane First on.
+// Lanes First, First + 1, ... of a and b in turn.
 template <int First, class V, int... Lane>
-inline V doubled(V v, LaneList<Lane...>) {
-  return __builtin_shufflevector(v, v, (First + Lane / 2)...);
+inline V in_turn(V a, V b, LaneList<Lane...>) {
+  return __builtin_shufflevector(a, b, (First + Lane / 2 + (Lane % 2 ? int(sizeof...(Lane)) : 0))...);
 }
 
 // Two halves of a vector.
@@ -214,7 +214,7 @@ template <class T>
 inline void store_every_second(T* p, Vec<T> v, std::int64_t count) {
 #if defined(__AVX2__)
   constexpr int L = kLanes<T>;
-  const Vec<T> low = doubled<0>(v, Lanes<T>{}), high = doubled<L / 2>(v, Lanes<T>{});
+  const Vec<T> low = in_turn<0>(v, v, Lanes<T>{}), high = in_turn<L / 2>(v, v, Lanes<T>{});
 #if defined(__AVX512F__)
   const std::uint64_t wanted = 0x55555555u & ((std::uint64_t{1} << 2 * count) - 1);
   if constexpr (sizeof(T) == 4) {

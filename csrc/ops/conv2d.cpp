@@ -331,10 +331,14 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
     }
   const Weights<T> turned = {weight, s.c_out_group() * s.weight_c_out_stride(), s.weight_c_in_stride(),
                              s.weight_c_out_stride()};
-  if (phases.size() > 1 && direct && channels_in_lanes_pays<T>(all_phases(phases), phases.size())) {
-    for (OutputPhase& phase : phases) phase.problem.images = s.n;
-    if (unreached) std::fill_n(dx, s.n * dx_image, T(0));
-    return pack_channels_in_lanes(phases, turned)->run(dy, nullptr, false, dx);
+  if (phases.size() > 1 && direct) {
+    const Correlation all = all_phases(phases);
+    const bool lanes = channels_in_lanes_pays<T>(all, phases.size());
+    const bool planes = !s.channels_last && !unreached && depthwise_serves(all);
+    for (OutputPhase& phase : phases) phase.problem.images = lanes || planes ? s.n : phase.problem.images;
+    if (lanes && unreached) std::fill_n(dx, s.n * dx_image, T(0));
+    if (lanes) return pack_channels_in_lanes(phases, turned)->run(dy, nullptr, false, dx);
+    if (planes) return pack_depthwise_phases(phases, turned)->run(dy, nullptr, false, dx);
   }
   if (direct && s.channels_last && s.groups == 1 && s.stride_w > 1 && s.stride_w <= s.w && !unreached &&
       s.stride_w * s.c_in < 2 * kernels<T>().lanes) {

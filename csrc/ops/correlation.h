@@ -154,6 +154,10 @@ void dilated_weight_gradient(const Correlation& problem, const float* dy, const 
 bool depthwise_serves(const Correlation& problem);
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem, const Weights<T>& weights);
+// All phases of an input gradient at once, of planes; each of them has taps.
+template <class T>
+std::unique_ptr<PackedCorrelation<T>> pack_depthwise_phases(std::vector<OutputPhase> phases,
+                                                            const Weights<T>& weights);
 
 // Gradients for weights are summed in slices of so many blocks, or images, of which each has its own partial sums. How
 // many: of as many blocks each, and from the shape alone, for the bits must not depend on the threads.

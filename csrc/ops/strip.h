@@ -42,7 +42,8 @@ struct StripLayout {
   RowReduction reduction = RowReduction::none;
   std::vector<std::int64_t> reduced_first, reduced_count;
   std::int64_t reduced_row;
-  std::int64_t row_room;  // behind the strip, for a row of the image whose elements are repeated
+  std::int64_t row_room;     // behind the strip, for a row of the image whose elements are repeated
+  std::int64_t output_room;  // behind that, for a strip's outputs
 
   std::int64_t strip_size() const { return rows * pitch; }
   std::int64_t strips(const Correlation& p) const {
@@ -104,6 +105,7 @@ StripLayout lay_out_strips(const Correlation& p, std::int64_t pixel = 1, std::in
   if (s.block_h < p.out_h) s.block_h = std::min(p.out_h, std::max<std::int64_t>(4, s.block_h / 4 * 4));
   s.rows = (s.block_h - 1) * p.step_h + extent;
   s.row_room = repeat > 1 ? p.in_w * pixel : 0;
+  s.output_room = s.block_h * s.block_w * pixel;
   return s;
 }
 
@@ -183,7 +185,7 @@ inline std::int64_t strip_units(const Correlation& p, const StripLayout& s, std:
 
 // Elements of a strip and its outputs.
 inline std::int64_t strip_workspace(const StripLayout& s) {
-  return s.strip_size() + s.row_room + s.block_h * s.block_w * s.pixel;
+  return s.strip_size() + s.row_room + s.output_room;
 }
 
 // Calls body(place) for every strip of every input plane, from several threads.
