@@ -97,6 +97,8 @@ void run_side_by_side(const Conv2dShape& s, const std::vector<OutputPhase>& row,
       std::swap(p.y_row, p.y_column);
       for (Tap& tap : p.taps) std::swap(tap.row, tap.column);
     }
+    std::sort(p.taps.begin(), p.taps.end(),
+              [](const Tap& a, const Tap& b) { return a.row != b.row ? a.row < b.row : a.column < b.column; });
     pack<T>(p, Algorithm::direct, {packed.data(), 0, 1, p.k})
         ->run(dy, nullptr, false, dx + row.front().first + position * s.stride_w * s.c_in);
   }
@@ -180,12 +182,6 @@ Algorithm algorithm_named(const char* name) {
 
 const char* algorithm_name(Algorithm algorithm) { return kNames[int(algorithm)].name; }
 
-Correlation in_reading_order(Correlation p) {
-  std::sort(p.taps.begin(), p.taps.end(),
-            [](const Tap& a, const Tap& b) { return a.row != b.row ? a.row < b.row : a.column < b.column; });
-  return p;
-}
-
 bool one_tap_inside(const Correlation& p) {
   const auto inside = [](std::int64_t first, std::int64_t count, std::int64_t step, std::int64_t size) {
     return first >= 0 && first + (count - 1) * step < size;
@@ -241,31 +237,45 @@ void pack_terms(const Correlation& p, const Weights<T>& weights, const T* from, 
   const std::int64_t taps = std::int64_t(p.taps.size());
   const bool taps_first = order == TermOrder::taps_outermost;
   const std::int64_t tap_step = taps_first ? channels * width : width, channel_step = taps_first ? width : taps * width;
-  bool in_order = weights.k_stride != 1;  // a channel's taps follow one another
-  for (std::int64_t t = 0; t < taps; ++t) in_order = in_order && p.taps[std::size_t(t)].source == t;
-  if (in_order && weights.c_stride == taps) {
-    const std::int64_t terms = channels * taps;
-    T* const turned = taps_first && taps > 1 ? thread_workspace<T>(std::size_t(terms * width)) : u;
-    kernel.transpose(from, weights.k_stride, count, terms, turned, width);
-    for (std::int64_t t = 0; turned != u && t < taps; ++t)
-      kernel.copy_rows(turned + t * width, taps * width, channels, count, u + t * tap_step, width);
+  if (weights.k_stride == 1 || weights.c_stride == 1) {
+    for (std::int64_t t = 0; t < taps; ++t, u += tap_step) {
+      const T* const tap = from + p.taps[std::size_t(t)].source;
+      if (weights.k_stride == 1)
+        kernel.copy_rows(tap, weights.c_stride, channels, count, u, channel_step);
+      else
+        kernel.transpose(tap, weights.k_stride, count, channels, u, channel_step);
+    }
     return;
   }
-  if (in_order && !taps_first && weights.c_stride != 1) {
+  // Else a channel's taps follow one another, in this order or in its reverse, or some of them are wanted.
+  std::int64_t first = p.taps[0].source, last = first;
+  bool forward = true, backward = true;
+  for (std::int64_t t = 0; t < taps; ++t) {
+    const std::int64_t source = p.taps[std::size_t(t)].source;
+    forward = forward && source == p.taps[0].source + t;
+    backward = backward && source == p.taps[0].source - t;
+    first = std::min(first, source);
+    last = std::max(last, source);
+  }
+  const bool together = forward && weights.c_stride == taps;  // and the channels as well
+  if (together && (!taps_first || taps == 1))
+    return kernel.transpose(from, weights.k_stride, count, channels * taps, u, width);
+  if (!together && (forward || backward)) {
     for (std::int64_t c = 0; c < channels; ++c)
-      kernel.transpose(from + c * weights.c_stride, weights.k_stride, count, taps, u + c * channel_step, width);
+      kernel.transpose(from + c * weights.c_stride + first, weights.k_stride, count, taps,
+                       u + c * channel_step + (forward ? 0 : (taps - 1) * tap_step), forward ? tap_step : -tap_step);
     return;
   }
-  for (std::int64_t t = 0; t < taps; ++t, u += tap_step) {
-    const T* const tap = from + p.taps[std::size_t(t)].source;
-    if (weights.k_stride == 1)
-      kernel.copy_rows(tap, weights.c_stride, channels, count, u, channel_step);
-    else if (weights.c_stride == 1)
-      kernel.transpose(tap, weights.k_stride, count, channels, u, channel_step);
-    else
-      for (std::int64_t c = 0; c < channels; ++c)
-        for (std::int64_t k = 0; k < count; ++k)
-          u[c * channel_step + k] = tap[c * weights.c_stride + k * weights.k_stride];
+  constexpr std::int64_t most_bytes = 16 << 10;  // of the first-level cache
+  const std::int64_t span = last - first + 1, bytes = span * width * std::int64_t(sizeof(T));
+  const std::int64_t at_once = together ? std::clamp<std::int64_t>(most_bytes / bytes, 1, channels) : 1;
+  const Scratch<T> turned(std::size_t(at_once * span * width));
+  for (std::int64_t c = 0; c < channels; c += at_once) {
+    const std::int64_t some = std::min(at_once, channels - c);
+    kernel.transpose(from + c * weights.c_stride + first, weights.k_stride, count, some * span, turned.data(), width);
+    for (std::int64_t t = 0; t < taps; ++t)
+      kernel.copy_rows(turned.data() + (p.taps[std::size_t(t)].source - first) * width, span * width, some, count,
+                       u + t * tap_step + c * channel_step, channel_step);
   }
 }
 
@@ -317,8 +327,8 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
       p.y_row = s.w * s.stride_h * dx_column;
       p.y_column = s.stride_w * dx_column;
       p.taps.clear();
-      for (std::int64_t r = 0; r < s.k_h; ++r)
-        for (std::int64_t q = 0; q < s.k_w; ++q) {
+      for (std::int64_t r = s.k_h - 1; r >= 0; --r)
+        for (std::int64_t q = s.k_w - 1; q >= 0; --q) {
           const std::int64_t row = row_phase + s.pad_top - r * s.dilation_h;
           const std::int64_t column = column_phase + s.pad_left - q * s.dilation_w;
           if (row % s.stride_h == 0 && column % s.stride_w == 0)

@@ -32,9 +32,9 @@ struct Step {
 
 // A phase of the outputs and its terms. All phases read the same strips.
 struct Part {
-  Correlation problem;               // taps in reading order
+  Correlation problem;
   std::int64_t first;                // element of y
-  std::int64_t packed;               // where its weights begin in a group's
+  std::int64_t terms_before;         // in p_
   std::vector<std::int64_t> offset;  // of each segment
   std::vector<Step> steps;
 };
@@ -51,11 +51,11 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
         most_rows_(std::min(kMostProductRows, kernels<T>().most_rows[kChunkVectors])),
         packed_(weights.data ? packed_size() : 0) {
     cut_input();
-    std::int64_t packed = 0;
+    std::int64_t terms = 0;
     for (const OutputPhase& phase : phases) {
-      parts_.push_back({in_reading_order(phase.problem), phase.first, packed, {}, {}});
+      parts_.push_back({phase.problem, phase.first, terms, {}, {}});
       cut_terms(parts_.back());
-      packed += vectors_ * lanes_ * phase.problem.reduction();
+      terms += phase.problem.reduction();
     }
     if (weights.data) pack_weights(weights);
   }
@@ -204,24 +204,21 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     return (tap.row - rows_.first) * strip_row() + (tap.column - columns_.first) * p_.c;
   }
 
-  // Where a chunk's weights begin, of one group and phase.
-  std::int64_t weights_begin(const Part& part, std::int64_t group, std::int64_t chunk) const {
-    return group * vectors_ * lanes_ * p_.reduction() + part.packed +
-           chunk_begin(chunk) * lanes_ * part.problem.reduction();
+  // Where a chunk's weights begin, of one group.
+  std::int64_t weights_begin(std::int64_t group, std::int64_t chunk) const {
+    return (group * vectors_ + chunk_begin(chunk)) * lanes_ * p_.reduction();
   }
 
-  // u[tap][channel][output channel] of a chunk, zero past the last one
+  // u[tap][channel][output channel] of a chunk, all phases' taps one after another; zero past the last channel
   void pack_weights(const Weights<T>& weights) {
-    const std::int64_t parts = std::int64_t(parts_.size());
-    parallel_for(p_.groups * parts * chunks_, double(packed_size()), [&](std::int64_t unit) {
-      const Part& part = parts_[unit / chunks_ % parts];
-      const std::int64_t group = unit / chunks_ / parts, chunk = unit % chunks_;
+    parallel_for(p_.groups * chunks_, double(packed_size()), [&](std::int64_t unit) {
+      const std::int64_t group = unit / chunks_, chunk = unit % chunks_;
       const std::int64_t first = chunk_begin(chunk) * lanes_, width = chunk_begin(chunk + 1) * lanes_ - first;
       const std::int64_t count = std::min(width, p_.k - first);
       const T* const from = weights.data + group * weights.group_stride + first * weights.k_stride;
-      T* const u = packed_.data() + weights_begin(part, group, chunk);
-      if (count < width) std::fill_n(u, width * part.problem.reduction(), T(0));
-      pack_terms(part.problem, weights, from, part.problem.c, count, width, TermOrder::taps_outermost, u);
+      T* const u = packed_.data() + weights_begin(group, chunk);
+      if (count < width) std::fill_n(u, width * p_.reduction(), T(0));
+      pack_terms(p_, weights, from, p_.c, count, width, TermOrder::taps_outermost, u);
     });
   }
 
@@ -262,7 +259,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     const Kernels<T>& kernel = kernels<T>();
     const std::int64_t vectors = chunk_begin(chunk + 1) - chunk_begin(chunk), width = vectors * lanes_;
     const std::int64_t k = chunk_begin(chunk) * lanes_, count = std::min(width, p_.k - k);
-    const T* const u = packed_.data() + weights_begin(part, group, chunk);
+    const T* const u = packed_.data() + weights_begin(group, chunk) + part.terms_before * width;
     if (bias) {
       std::copy_n(bias + group * p_.k + k, count, padded_bias);
       std::fill(padded_bias + count, padded_bias + width, T(0));

@@ -18,7 +18,7 @@ constexpr std::int64_t kLastStripBytes = 640 << 10;  // of the second-level cach
 constexpr std::int64_t kMostLastVectors = 8;         // of channels, in a strip
 constexpr std::int64_t kMostPixel = 32;              // of any vectors' channels
 
-// Taps of the first row, of those in reading order.
+// Taps of the first row.
 std::int64_t tap_columns(const Correlation& p) {
   const auto below = [&](const Tap& tap) { return tap.row > p.taps[0].row; };
   return std::find_if(p.taps.begin(), p.taps.end(), below) - p.taps.begin();
@@ -220,7 +220,7 @@ template <class T>
 class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
  public:
   DepthwiseLastCorrelation(const Correlation& problem, const Weights<T>& weights)
-      : blocks_(in_reading_order(problem), most_channels(problem),
+      : blocks_(problem, most_channels(problem),
                 kUnitOutputs / std::min(most_channels(problem), problem.groups * problem.k)),
         kind_(taps_kind(blocks_.p)),
         tap_columns_(tap_columns(blocks_.p)),
@@ -326,8 +326,8 @@ template <class T>
 class DepthwiseCorrelation final : public PackedCorrelation<T> {
  public:
   DepthwiseCorrelation(const Correlation& problem, const Weights<T>& weights)
-      : p_(in_reading_order(planes_of(problem))),
-        layout_(lay_out_planes<T>(in_reading_order(problem))),
+      : p_(planes_of(problem)),
+        layout_(lay_out_planes<T>(problem)),
         kind_(taps_kind(p_)),
         tap_columns_(tap_columns(p_)),
         from_image_(kernels<T>().depthwise_image[int(kind_)] && p_.step_w == p_.step_h &&
@@ -504,10 +504,9 @@ T sum_of_lanes(T* lane, std::int64_t lanes) {
 
 // Channels last, several of each: the planes of a few rows are made in the cache, of x in a band.
 template <class T>
-void turned_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw) {
+void turned_weight_gradient(const Correlation& p, const T* dy, const T* x, T* dw) {
   constexpr std::int64_t block_outputs = 4096, most_slices = 64, most_sums = 1 << 17;
   const Kernels<T>& kernel = kernels<T>();
-  const Correlation p = in_reading_order(problem);
   const std::int64_t lanes = kernel.lanes, taps = std::int64_t(p.taps.size()), pairs = p.c * p.k;
   const std::int64_t block_h =
       std::clamp<std::int64_t>(block_outputs / p.out_w / 4 * 4, std::min<std::int64_t>(4, p.out_h), p.out_h);
@@ -565,9 +564,8 @@ std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem,
 }
 
 template <class T>
-std::unique_ptr<PackedCorrelation<T>> pack_depthwise_phases(std::vector<OutputPhase> phases,
+std::unique_ptr<PackedCorrelation<T>> pack_depthwise_phases(const std::vector<OutputPhase>& phases,
                                                             const Weights<T>& weights) {
-  for (OutputPhase& phase : phases) phase.problem = in_reading_order(phase.problem);
   return std::make_unique<DepthwisePhases<T>>(phases, weights);
 }
 
@@ -646,9 +644,9 @@ template void depthwise_weight_gradient(const Correlation&, const float*, const 
 template void depthwise_weight_gradient(const Correlation&, const double*, const double*, double*);
 template std::unique_ptr<PackedCorrelation<float>> pack_depthwise(const Correlation&, const Weights<float>&);
 template std::unique_ptr<PackedCorrelation<double>> pack_depthwise(const Correlation&, const Weights<double>&);
-template std::unique_ptr<PackedCorrelation<float>> pack_depthwise_phases(std::vector<OutputPhase>,
+template std::unique_ptr<PackedCorrelation<float>> pack_depthwise_phases(const std::vector<OutputPhase>&,
                                                                          const Weights<float>&);
-template std::unique_ptr<PackedCorrelation<double>> pack_depthwise_phases(std::vector<OutputPhase>,
+template std::unique_ptr<PackedCorrelation<double>> pack_depthwise_phases(const std::vector<OutputPhase>&,
                                                                           const Weights<double>&);
 
 }  // namespace convnet

@@ -93,12 +93,6 @@ std::int64_t choose_chunk_vectors(std::int64_t tiles, bool channels_in_lanes) {
   return sums(3) > sums(2) ? 3 : 2;
 }
 
-// With the taps as their weights follow in memory.
-Correlation in_packing_order(Correlation p) {
-  std::sort(p.taps.begin(), p.taps.end(), [](const Tap& a, const Tap& b) { return a.source < b.source; });
-  return p;
-}
-
 // Where grids begin along an axis, from the first tap on: in each phase at every third tap, the last one where three
 // are left. Two taps read one position more than they need, after them or else before, which a band has.
 std::vector<std::int64_t> grid_starts(const TapExtent& taps, std::int64_t step) {
@@ -116,7 +110,7 @@ std::vector<std::int64_t> grid_starts(const TapExtent& taps, std::int64_t step) 
 class Winograd final : public PackedCorrelation<float> {
  public:
   Winograd(const Correlation& problem, const Weights<float>& weights, std::int64_t tiles)  // of images together
-      : problem_(in_packing_order(problem)),
+      : problem_(problem),
         grids_(winograd_grids(problem_)),
         terms_(std::int64_t(grids_.size()) * problem.c),
         lanes_(kernels<float>().lanes),

@@ -23,7 +23,7 @@ struct Correlation {
   std::int64_t c, in_h, in_w;    // input channels of a group
   std::int64_t k, out_h, out_w;  // output channels of a group
   std::int64_t step_h, step_w;
-  std::vector<Tap> taps;  // at least one
+  std::vector<Tap> taps;  // at least one, from the top left corner on
   bool channels_last;     // x_plane and y_plane are 1
   // Where the elements stand: the planes of one image, and a plane's rows and columns
   std::int64_t x_image, x_plane, x_row, x_column;
@@ -49,9 +49,6 @@ struct Correlation {
   }
 };
 
-// The same taps from the top left corner on; the input gradient lists them from the bottom right.
-Correlation in_reading_order(Correlation problem);
-
 // Rows (&Tap::row) or columns of the input that an output reads, from output 0's place on.
 struct TapExtent {
   std::int64_t first, count;
@@ -68,7 +65,7 @@ struct OutputPhase {
   Correlation problem;
   std::int64_t first;
 };
-// All taps, and the outputs of the largest phase.
+// All taps, phase by phase, and the outputs of the largest one.
 Correlation all_phases(const std::vector<OutputPhase>& phases);
 
 struct Conv2dShape;
@@ -156,7 +153,7 @@ template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem, const Weights<T>& weights);
 // All phases of an input gradient at once, of planes; each of them has taps.
 template <class T>
-std::unique_ptr<PackedCorrelation<T>> pack_depthwise_phases(std::vector<OutputPhase> phases,
+std::unique_ptr<PackedCorrelation<T>> pack_depthwise_phases(const std::vector<OutputPhase>& phases,
                                                             const Weights<T>& weights);
 
 // Gradients for weights are summed in slices of so many blocks, or images, of which each has its own partial sums. How
