@@ -152,6 +152,10 @@ void transpose(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_
                std::int64_t y_stride) {
   constexpr int L = kLanes<T>;
   if (rows == 2 && y_stride == 2) return interleave_two(x, x + x_stride, columns, y);
+  if (columns == 1) {
+    for (std::int64_t i = 0; i < rows; ++i) y[i] = x[i * x_stride];
+    return;
+  }
   if constexpr (L >= 4) {
     if (2 < rows && rows <= 4 && rows == y_stride && columns >= L)
       return interleave<T, 4>(x, x_stride, rows, columns, y);

@@ -21,6 +21,8 @@ struct WinogradGrid {
 // Empty unless the taps are a rectangle of unit spacing with three or more in a phase, along both axes.
 std::vector<WinogradGrid> winograd_grids(const Correlation& problem);
 bool few_products(const Correlation& problem, std::int64_t grids);  // so that the transforms are worth while
+// Every output finds half of the kernel's rows and columns in the image, or more: what it sums is no smaller than the
+// rest of its tile by much.
 bool little_padding(const Correlation& problem);
 
 // Tiles are counted row by row through all images.
