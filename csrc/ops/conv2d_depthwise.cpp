@@ -477,8 +477,8 @@ class DepthwisePhases final : public PackedCorrelation<T> {
     const std::int64_t strips = p_.images * p_.groups * layout_.strips(p_);
     const std::int64_t threads = threads_for(strip_units(p_, layout_, strips), p_.macs());
     const std::int64_t bytes = sizeof(T);
-    return {"depthwise", std::min(rows, layout_.block_h), kernels<T>().lanes,
-            p_.groups * p_.k * p_.reduction() * bytes, threads * strip_workspace(layout_) * bytes};
+    return {"depthwise", std::min(rows, layout_.block_h), kernels<T>().lanes, p_.groups * p_.k * p_.reduction() * bytes,
+            threads * strip_workspace(layout_) * bytes};
   }
 
  private:

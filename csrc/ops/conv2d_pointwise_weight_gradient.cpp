@@ -82,7 +82,9 @@ void multiply_last(const Side<T>& lying, const T* lies, std::int64_t rows, std::
 
 template <class T>
 bool pointwise_weight_gradient_pays(const Correlation& p) {
-  return reads_every_position(p) && std::min(p.c, p.k) >= kernels<T>().lanes;
+  // Few channels on one side: measured 1.1 to 2.7 times faster than turning the other, but 0.6 to 1.0 for few outputs
+  // that lie last.
+  return reads_every_position(p) && (p.channels_last ? p.k : std::max(p.c, p.k)) >= kernels<T>().lanes;
 }
 
 template <class T>
@@ -116,7 +118,7 @@ void pointwise_weight_gradient(const Correlation& p, const T* dy, const T* x, T*
     const std::int64_t run = unit % panel_runs, group = unit / panel_runs % p.groups,
                        slice = unit / panel_runs / p.groups;
     T* const columns = thread_workspace<T>(std::size_t(cut.most_positions() * width));
-    std::fill_n(columns, cut.most_positions() * width, T(0));  // what lies beyond the channels stays so
+    if (width > turned.channels) std::fill_n(columns, cut.most_positions() * width, T(0));  // stays so beyond these
     bool add = false;
     for (std::int64_t i = blocks * slice / slices; i < blocks * (slice + 1) / slices; ++i, add = true) {
       const Block block = cut.block(i);
