@@ -81,11 +81,11 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       }
       T* const to = y + image * p_.y_image + group * p_.k * p_.y_plane + row0 * p_.y_row + column0 * p_.y_column;
       const std::int64_t begin = chunks_ * run / runs, end = chunks_ * (run + 1) / runs;
-      for (const Part& part : parts_) {
-        const Outputs outputs{std::clamp<std::int64_t>(part.problem.out_h - row0, 0, h),
-                              std::clamp<std::int64_t>(part.problem.out_w - column0, 0, w), w};
-        for (std::int64_t first = begin; first < end; first += chunks_at_once_) {
-          const std::int64_t last = std::min(end, first + chunks_at_once_);
+      for (std::int64_t first = begin; first < end; first += chunks_at_once_) {  // as the weights follow in memory
+        const std::int64_t last = std::min(end, first + chunks_at_once_);
+        for (const Part& part : parts_) {
+          const Outputs outputs{std::clamp<std::int64_t>(part.problem.out_h - row0, 0, h),
+                                std::clamp<std::int64_t>(part.problem.out_w - column0, 0, w), w};
           for (std::int64_t chunk = first; chunk < last; ++chunk)
             multiply_chunk(part, from, group, h, w, chunk, bias, relu, sums, sums + chunk_room(chunk - first, h * w));
           if (p_.channels_last)
