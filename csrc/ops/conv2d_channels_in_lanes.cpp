@@ -10,6 +10,7 @@
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
 #include "correlation.h"
+#include "costs.h"
 #include "division.h"
 
 namespace convnet {
@@ -342,50 +343,43 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   Scratch<T> packed_;
 };
 
-// What an image's group costs by the band and with channels in lanes, in cycles, where channels lie first: products,
-// copies of the input, and outputs that are not stored where they belong. The numbers were fitted to 830 shapes drawn
-// at random, y and dx; by them the choice loses 2 % to always taking the faster (3 % on AVX2), a threshold on the
-// channels 6 %.
+// What an image's group costs by the band and with channels in lanes, where channels lie first: products, copies of the
+// input, and outputs that are not stored where they belong. Of 830 shapes, y and dx, the choice loses 2 % (AVX2: 3 %)
+// to always taking the faster; a threshold on the channels lost 6 %.
 template <class T>
 struct Costs {
   double band, lanes;
 
   Costs(const Correlation& p, std::int64_t phases) {
-    constexpr double latency = 4, tile = 60, phase = 600, row = 8, placed_row = 10, placed = 0.2, weight = 2;
     const Kernels<T>& kernel = kernels<T>();
     const std::int64_t width = kernel.lanes, vectors = ceil_div(p.k, width), outputs = p.out_h * p.out_w;
-    const double square = double(width * (width / 2 + 1));  // turned
     const double terms = double(p.reduction()) / double(phases);
     const TapExtent tap_rows = tap_extent(p, &Tap::row), tap_columns = tap_extent(p, &Tap::column);
     const std::int64_t rows = (p.out_h - 1) * p.step_h + tap_rows.count,
                        columns = (p.out_w - 1) * p.step_w + tap_columns.count;
+    const double placed = double(p.k * p.out_h) * (10 + double(p.out_w) * 0.2);
 
     // A tile's rows are output channels, its columns positions, those between the image's rows included.
     const std::int64_t pitch = p.out_w + (tap_columns.count - 1) / p.step_w;
     const std::int64_t tile_vectors = std::min<std::int64_t>(2, ceil_div(outputs, width));
     const std::int64_t tiles = ceil_div((p.out_h - 1) * pitch + p.out_w, tile_vectors * width);
     const std::int64_t panels = ceil_div(p.k, kernel.most_rows[tile_vectors]);
-    const double a_term = std::max(latency, double(p.k * tile_vectors) / double(2 * panels));
-    const double column = p.step_w == 1 ? 0.1 : p.step_w == 2 ? 0.25 : 2.5;
-    const double copied = double(p.c * rows * std::min(p.step_w, tap_columns.count)) *
-                          (row + double(columns) / double(p.step_w) * column);
-    const double put = double(p.k * p.out_h) * (placed_row + double(p.out_w) * placed);
-    band = double(tiles * panels) * (terms * a_term + tile) + phase + copied;
-    if (p.y_column > 1 || pitch > p.out_w) band += put;
-    if (phases > 1) band += weight * double(p.k) * terms;
+    band = double(tiles * panels) * (terms * term_cycles(double(p.k) / double(panels), tile_vectors) + kTileCycles) +
+           double(p.c * std::min(p.step_w, tap_columns.count)) *
+               copy_cycles(double(rows), double(columns) / double(p.step_w), p.step_w) +
+           kPhaseCycles;
+    if (p.y_column > 1 || pitch > p.out_w) band += placed;
+    if (phases > 1) band += 2 * double(p.k) * terms;  // each phase reads all weights to pack its own
     band *= double(phases);
 
     // Here they are positions of one row, and channels.
     const std::int64_t runs = ceil_div(p.out_w, std::min(kMostProductRows, kernel.most_rows[kChunkVectors]));
     const double run = double(p.out_w) / double(runs);
-    const double term_of_all =
-        double(vectors / 2) * std::max(latency, run) + double(vectors % 2) * std::max(latency, run / 2);
+    const double term = double(vectors / 2) * term_cycles(run, 2) + double(vectors % 2) * term_cycles(run, 1);
     const double sums = double(ceil_div(vectors, 2)) * std::ceil(terms / double(kTermsInRegisters));
-    lanes = double(p.out_h * runs) * (terms * term_of_all + sums * tile) +
-            double(ceil_div(outputs, width) * vectors) * square;
-    if (p.y_column > 1) lanes += put;
-    lanes *= double(phases);
-    lanes += double(rows * ceil_div(p.c, width) * ceil_div(columns, width)) * square;
+    lanes = double(p.out_h * runs) * (terms * term + sums * kTileCycles) + transpose_cycles(outputs, p.k, width);
+    if (p.y_column > 1) lanes += placed;
+    lanes = lanes * double(phases) + double(rows) * transpose_cycles(p.c, columns, width);
   }
 };
 

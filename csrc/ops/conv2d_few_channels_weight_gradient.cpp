@@ -10,6 +10,7 @@
 #include "../runtime/parallel.h"
 #include "band.h"
 #include "correlation.h"
+#include "costs.h"
 #include "division.h"
 
 namespace convnet {
@@ -23,13 +24,43 @@ constexpr std::int64_t kUnits = 8;             // at least, of work: too few sli
 
 }  // namespace
 
+// Against turning the input channels into lanes (conv2d_weight_gradient.cpp), for an image's group. Of 370 shapes the
+// choice loses 3 % to always taking the faster; counting the lanes that stay empty lost 7 % (AVX2: 12 %).
 template <class T>
 bool few_channels(const Correlation& p) {
-  const std::int64_t lanes = kernels<T>().lanes, taps = std::int64_t(p.taps.size());
-  const std::int64_t apart = ceil_div(p.c, lanes) * taps, together = ceil_div(p.reduction(), lanes);
-  const double padded_h = double((p.out_h - 1) * p.step_h + tap_extent(p, &Tap::row).count);
-  const double padded_w = double((p.out_w - 1) * p.step_w + tap_extent(p, &Tap::column).count);
-  return 2 * together <= apart || padded_h * padded_w > double(p.out_h) * double(p.out_w) * double(taps);
+  const Kernels<T>& kernel = kernels<T>();
+  const std::int64_t lanes = kernel.lanes, taps = std::int64_t(p.taps.size()), positions = p.out_h * p.out_w;
+  const TapExtent tap_rows = tap_extent(p, &Tap::row), tap_columns = tap_extent(p, &Tap::column);
+  const std::int64_t in_rows = (p.out_h - 1) * p.step_h + tap_rows.count,
+                     in_columns = (p.out_w - 1) * p.step_w + tap_columns.count;
+
+  // A tile's rows are output channels, its columns input channels; each thread turns the input of its own.
+  const std::int64_t vectors = ceil_div(p.c, lanes), at_once = gradient_vectors<T>(vectors);
+  const std::int64_t panels = ceil_div(p.k, kernel.most_rows[at_once]);
+  const double panel = double(p.k) / double(panels);
+  const double turned_term = double(vectors / at_once) * term_cycles(panel, at_once) +
+                             (vectors % at_once ? term_cycles(panel, vectors % at_once) : 0);
+  const std::int64_t turns = std::min(panels, ceil_div(4, std::min<std::int64_t>(16, p.images) * p.groups));
+  const double turned = double(taps * panels) * turned_term * double(positions + 3 * p.out_h) +
+                        double(turns * in_rows) * transpose_cycles(p.c, p.in_w, lanes);
+
+  // Here they are input channels with taps, and output channels; the rows' places take more registers than there are.
+  const auto chunk_cycles = [&](std::int64_t chunk) {
+    const std::int64_t tiles = ceil_div(p.reduction(), std::min(kMostProductRows, kernel.most_rows[chunk]));
+    const double rows = double(p.reduction()) / double(tiles), spilled = rows > 8 ? 1.6 : 1.1;
+    return double(tiles) * (double(positions) * term_cycles(spilled * rows, chunk) +
+                            2 * kTileCycles * double(ceil_div(positions, kBlockPositions)));  // sums are read, too
+  };
+  const std::int64_t output_vectors = ceil_div(p.k, lanes),
+                     block_h = std::max<std::int64_t>(1, kBlockPositions / p.out_w);
+  const double again = double((block_h - 1) * p.step_h + tap_rows.count) / double(block_h * p.step_h);
+  const double copied = p.step_h * p.step_w <= taps
+                            ? copy_cycles(double(in_rows) * again, double(in_columns), 1)
+                            : double(std::min(p.step_h, tap_rows.count) * std::min(p.step_w, tap_columns.count)) *
+                                  copy_cycles(double(p.out_h), double(p.out_w), p.step_w);
+  const double in_rows_of_tile =
+      double(output_vectors / 2) * chunk_cycles(2) + (output_vectors % 2 ? chunk_cycles(1) : 0) + double(p.c) * copied;
+  return in_rows_of_tile < turned;
 }
 
 template <class T>

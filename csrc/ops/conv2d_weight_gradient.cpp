@@ -41,7 +41,7 @@ Geometry geometry(const Conv2dShape& s) {
   const std::int64_t column_vectors = ceil_div(s.c_in_group(), lanes);
   g.width = column_vectors * lanes;
   g.image_w = s.w + s.pad_left + s.pad_right;
-  g.vectors = int(column_vectors % 3 == 0 && kernel.most_rows[3] >= 8 ? 3 : std::min<std::int64_t>(2, column_vectors));
+  g.vectors = int(gradient_vectors<T>(column_vectors));
   g.panels = ceil_div(s.c_out_group(), kernel.most_rows[g.vectors]);
   g.block_h = s.o_h;
   const auto bytes = [&] {
@@ -79,6 +79,11 @@ std::int64_t gradient_slices(std::int64_t blocks, std::int64_t partial_bytes) {
 }
 
 template <class T>
+std::int64_t gradient_vectors(std::int64_t vectors) {
+  return vectors % 3 == 0 && kernels<T>().most_rows[3] >= 8 ? 3 : std::min<std::int64_t>(2, vectors);
+}
+
+template <class T>
 void conv2d_backward_weight(const Conv2dShape& s, Algorithm asked, const T* dy, const T* x, T* dw) {
   const std::int64_t outputs = s.c_out * s.reduction();
   if (outputs == 0) return;
@@ -94,8 +99,8 @@ void conv2d_backward_weight(const Conv2dShape& s, Algorithm asked, const T* dy, 
       return winograd_weight_gradient(p, dy, x, dw);
     if (asked == Algorithm::automatic && dilated_weight_gradient_pays(p)) return dilated_weight_gradient(p, dy, x, dw);
   }
-  if (few_channels<T>(p)) return few_channels_weight_gradient(p, dy, x, dw);
   if (pointwise_weight_gradient_pays<T>(p)) return pointwise_weight_gradient(p, dy, x, dw);
+  if (few_channels<T>(p)) return few_channels_weight_gradient(p, dy, x, dw);
   const Kernels<T>& kernel = kernels<T>();
   const Geometry g = geometry<T>(s);
   const std::int64_t lanes = kernel.lanes, width = g.width, taps = s.taps();
@@ -152,6 +157,8 @@ void conv2d_backward_weight(const Conv2dShape& s, Algorithm asked, const T* dy, 
   });
 }
 
+template std::int64_t gradient_vectors<float>(std::int64_t);
+template std::int64_t gradient_vectors<double>(std::int64_t);
 template void conv2d_backward_weight(const Conv2dShape&, Algorithm, const float*, const float*, float*);
 template void conv2d_backward_weight(const Conv2dShape&, Algorithm, const double*, const double*, double*);
 

@@ -173,10 +173,13 @@ bool depthwise_gradient_pays(const Correlation& problem);
 template <class T>
 void depthwise_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw);
 
-// The gradient for the weights of a forward correlation whose channels do not fill a vector, or that reads few of its
-// inputs; dw (groups·k, c, taps).
+// Vectors of input channels, of so many, in a tile of the gradient for the weights that turns these into lanes
 template <class T>
-bool few_channels(const Correlation& problem);
+std::int64_t gradient_vectors(std::int64_t vectors);
+
+// The same gradient where input channels are few: plane by plane, output channels in lanes; dw (groups·k, c, taps).
+template <class T>
+bool few_channels(const Correlation& problem);  // from the whole batch: whether it beats turning the input
 template <class T>
 void few_channels_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw);
 

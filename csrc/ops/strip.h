@@ -184,9 +184,7 @@ inline std::int64_t strip_units(const Correlation& p, const StripLayout& s, std:
 }
 
 // Elements of a strip and its outputs.
-inline std::int64_t strip_workspace(const StripLayout& s) {
-  return s.strip_size() + s.row_room + s.output_room;
-}
+inline std::int64_t strip_workspace(const StripLayout& s) { return s.strip_size() + s.row_room + s.output_room; }
 
 // Calls body(place) for every strip of every input plane, from several threads.
 template <class Body>
