@@ -54,7 +54,8 @@ std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked
     case Algorithm::gemm:
       return pointwise_serves(p) && !gemm_pays<T>(p) ? pack_pointwise(p, weights) : pack_gemm(p, weights);
     default:
-      return channels_in_lanes_pays<T>(p) ? pack_channels_in_lanes<T>({{p, 0}}, weights) : pack_direct(p, weights);
+      return channels_in_lanes_pays<T>({{p, 0}}) ? pack_channels_in_lanes<T>({{p, 0}}, weights)
+                                                 : pack_direct(p, weights);
   }
 }
 
@@ -211,6 +212,30 @@ Correlation all_phases(const std::vector<OutputPhase>& phases) {
   return all;
 }
 
+template <class T>
+bool take_turns(const std::vector<OutputPhase>& phases) {
+  constexpr std::int64_t most = 4;
+  const Correlation& p = phases.front().problem;
+  if (p.channels_last || p.y_column > most || std::int64_t(phases.size()) % p.y_column != 0) return false;
+  if (p.y_column > 2 && p.out_w < kernels<T>().lanes) return false;  // rows too short for transpose's vectors
+  for (std::size_t i = 0; i < phases.size(); ++i) {
+    const std::size_t turn = i % std::size_t(p.y_column);
+    if (phases[i].first != phases[i - turn].first + std::int64_t(turn)) return false;
+  }
+  return true;
+}
+
+template <class T>
+void put_in_turn(const T* phase, std::int64_t from_phase, std::int64_t from_row, std::int64_t phases, std::int64_t rows,
+                 std::int64_t columns, T* y, std::int64_t y_row) {
+  const Kernels<T>& kernel = kernels<T>();
+  const std::int64_t whole = columns / phases, rest = columns % phases;
+  for (std::int64_t i = 0; i < rows; ++i, phase += from_row, y += y_row) {
+    kernel.transpose(phase, from_phase, phases, whole, y, phases);
+    for (std::int64_t j = 0; j < rest; ++j) y[whole * phases + j] = phase[j * from_phase + whole];
+  }
+}
+
 Correlation forward_correlation(const Conv2dShape& s) {
   Correlation p{};
   p.images = s.n;
@@ -342,11 +367,10 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
   const Weights<T> turned = {weight, s.c_out_group() * s.weight_c_out_stride(), s.weight_c_in_stride(),
                              s.weight_c_out_stride()};
   if (phases.size() > 1 && direct) {
-    const Correlation all = all_phases(phases);
-    const bool lanes = channels_in_lanes_pays<T>(all, phases.size());
-    const bool planes = !s.channels_last && !unreached && depthwise_serves(all);
+    const bool lanes = channels_in_lanes_pays<T>(phases);
+    const bool planes = take_turns<T>(phases) && depthwise_serves(all_phases(phases));
     for (OutputPhase& phase : phases) phase.problem.images = lanes || planes ? s.n : phase.problem.images;
-    if (lanes && unreached) std::fill_n(dx, s.n * dx_image, T(0));
+    if ((lanes || planes) && unreached) std::fill_n(dx, s.n * dx_image, T(0));
     if (lanes) return pack_channels_in_lanes(phases, turned)->run(dy, nullptr, false, dx);
     if (planes) return pack_depthwise_phases(phases, turned)->run(dy, nullptr, false, dx);
   }
@@ -412,6 +436,9 @@ void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
 }
 
 #define CONVNET_INSTANTIATE(T)                                                                                        \
+  template bool take_turns<T>(const std::vector<OutputPhase>&);                                                       \
+  template void put_in_turn(const T*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*,       \
+                            std::int64_t);                                                                            \
   template void pack_terms(const Correlation&, const Weights<T>&, const T*, std::int64_t, std::int64_t, std::int64_t, \
                            TermOrder, T*);                                                                            \
   template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*);                \

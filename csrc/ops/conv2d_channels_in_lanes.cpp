@@ -50,6 +50,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
         vectors_(ceil_div(p_.k, lanes_)),
         chunks_(ceil_div(vectors_, kChunkVectors)),
         chunks_at_once_(p_.channels_last ? std::min(chunks_, kChunksAtOnce) : 1),
+        turns_(take_turns<T>(phases) ? std::size_t(p_.y_column) : 1),
         most_rows_(std::min(kMostProductRows, kernels<T>().most_rows[kChunkVectors])),
         packed_(weights.data ? packed_size() : 0) {
     cut_input();
@@ -85,15 +86,25 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       const std::int64_t begin = chunks_ * run / runs, end = chunks_ * (run + 1) / runs;
       for (std::int64_t first = begin; first < end; first += chunks_at_once_) {  // as the weights follow in memory
         const std::int64_t last = std::min(end, first + chunks_at_once_);
-        for (const Part& part : parts_) {
-          const Outputs outputs{std::clamp<std::int64_t>(part.problem.out_h - row0, 0, h),
-                                std::clamp<std::int64_t>(part.problem.out_w - column0, 0, w), w};
-          for (std::int64_t chunk = first; chunk < last; ++chunk)
-            multiply_chunk(part, from, group, h, w, chunk, bias, relu, sums, sums + chunk_room(chunk - first, h * w));
+        for (std::size_t i = 0; i < parts_.size(); i += turns_) {
+          Outputs outputs{0, 0, w};
+          std::int64_t columns = 0;  // of all phases that take turns
+          for (std::size_t turn = 0; turn < turns_; ++turn) {
+            const Part& part = parts_[i + turn];
+            outputs.rows = std::clamp<std::int64_t>(part.problem.out_h - row0, 0, h);
+            outputs.columns = std::clamp<std::int64_t>(part.problem.out_w - column0, 0, w);
+            columns += outputs.columns;
+            for (std::int64_t chunk = first; chunk < last; ++chunk)
+              multiply_chunk(part, from, group, h, w, chunk, bias, relu, sums, sums + chunk_room(chunk - first, h * w));
+            if (turns_ > 1) turn_chunk(sums, h * w, first, sums + chunk_room(1 + std::int64_t(turn), h * w), h * w);
+          }
+          T* const of_phase = to + parts_[i].first;
           if (p_.channels_last)
-            write(sums, h, outputs, first, last, to + part.first);
+            write(sums, h, outputs, first, last, of_phase);
+          else if (turns_ > 1)
+            write_in_turn(sums, h, {outputs.rows, columns, w}, first, of_phase);
           else
-            turn(sums, h, outputs, first, sums + chunk_room(1, h * w), to + part.first);
+            write_planes(sums, h, outputs, first, of_phase);
         }
       }
     });
@@ -119,8 +130,10 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     const std::int64_t threads = threads_for(blocks() * chunks_, p_.macs());
     return threads == 1 ? 1 : std::clamp<std::int64_t>(2 * threads / std::max<std::int64_t>(1, blocks()), 1, chunks_);
   }
-  // A chunk's bias, then the sums of a few chunks, or of one and the same turned
-  std::int64_t sums_size() const { return chunk_room(p_.channels_last ? chunks_at_once_ : 2, block_h_ * block_w_); }
+  // A chunk's bias, then the sums of a few chunks, or of one, and some phases' turned
+  std::int64_t sums_size() const {
+    return chunk_room(p_.channels_last ? chunks_at_once_ : 1 + std::int64_t(turns_), block_h_ * block_w_);
+  }
   std::int64_t strip_row() const { return ((block_w_ - 1) * p_.step_w + columns_.count) * p_.c; }
   std::int64_t strip_size() const { return ((block_h_ - 1) * p_.step_h + rows_.count) * strip_row(); }
   std::int64_t workspace_size() const { return sums_size() + (copied_ ? strip_size() : 0); }
@@ -293,17 +306,34 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     }
   }
 
+  std::int64_t channels_of(std::int64_t chunk) const {
+    return std::min(p_.k, chunk_begin(chunk + 1) * lanes_) - chunk_begin(chunk) * lanes_;
+  }
+
+  // A chunk's sums of so many positions, channel by channel
+  void turn_chunk(const T* sums, std::int64_t positions, std::int64_t chunk, T* to, std::int64_t to_channel) const {
+    const std::int64_t width = (chunk_begin(chunk + 1) - chunk_begin(chunk)) * lanes_;
+    kernels<T>().transpose(sums + chunk_room(0, positions), width, positions, channels_of(chunk), to, to_channel);
+  }
+
   // The sums of a chunk, of h rows, to the planes of y.
-  void turn(const T* sums, std::int64_t h, const Outputs& o, std::int64_t chunk, T* turned, T* y) const {
-    const Kernels<T>& kernel = kernels<T>();
-    const std::int64_t k = chunk_begin(chunk) * lanes_, width = chunk_begin(chunk + 1) * lanes_ - k;
-    const std::int64_t count = std::min(width, p_.k - k), positions = h * o.pitch;
-    sums += kChunkVectors * lanes_;
-    y += k * p_.y_plane;
-    if (p_.y_column == 1 && p_.y_row == o.pitch) return kernel.transpose(sums, width, positions, count, y, p_.y_plane);
-    kernel.transpose(sums, width, positions, count, turned, positions);
-    kernel.place(
-        {turned, positions, int(count), 0, o.rows * o.pitch, o.pitch, o.columns, y, p_.y_plane, p_.y_row, p_.y_column});
+  void write_planes(T* sums, std::int64_t h, const Outputs& o, std::int64_t chunk, T* y) const {
+    const std::int64_t positions = h * o.pitch;
+    y += chunk_begin(chunk) * lanes_ * p_.y_plane;
+    if (p_.y_column == 1 && p_.y_row == o.pitch) return turn_chunk(sums, positions, chunk, y, p_.y_plane);
+    T* const turned = sums + chunk_room(1, positions);
+    turn_chunk(sums, positions, chunk, turned, positions);
+    kernels<T>().place({turned, positions, int(channels_of(chunk)), 0, o.rows * o.pitch, o.pitch, o.columns, y,
+                        p_.y_plane, p_.y_row, p_.y_column});
+  }
+
+  // The same of phases that take turns, turned already
+  void write_in_turn(const T* sums, std::int64_t h, const Outputs& o, std::int64_t chunk, T* y) const {
+    const std::int64_t positions = h * o.pitch, from_phase = chunk_room(1, positions) - chunk_room(0, positions);
+    const T* turned = sums + chunk_room(1, positions);
+    y += chunk_begin(chunk) * lanes_ * p_.y_plane;
+    for (std::int64_t channel = 0; channel < channels_of(chunk); ++channel, turned += positions, y += p_.y_plane)
+      put_in_turn(turned, from_phase, o.pitch, p_.y_column, o.rows, o.columns, y, p_.y_row);
   }
 
   // The sums of chunks [first, last), of h rows, to y, position after position.
@@ -335,6 +365,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   Correlation p_;
   std::int64_t lanes_, vectors_, chunks_;  // of output channels: lanes of a vector, vectors, chunks of vectors
   std::int64_t chunks_at_once_;
+  std::size_t turns_;  // phases that are written together
   std::int64_t most_rows_;
   TapExtent rows_, columns_;
   bool copied_;
@@ -350,14 +381,18 @@ template <class T>
 struct Costs {
   double band, lanes;
 
-  Costs(const Correlation& p, std::int64_t phases) {
+  explicit Costs(const std::vector<OutputPhase>& all) {
+    const Correlation p = all_phases(all);
+    const std::int64_t phases = std::int64_t(all.size());
     const Kernels<T>& kernel = kernels<T>();
     const std::int64_t width = kernel.lanes, vectors = ceil_div(p.k, width), outputs = p.out_h * p.out_w;
     const double terms = double(p.reduction()) / double(phases);
     const TapExtent tap_rows = tap_extent(p, &Tap::row), tap_columns = tap_extent(p, &Tap::column);
     const std::int64_t rows = (p.out_h - 1) * p.step_h + tap_rows.count,
                        columns = (p.out_w - 1) * p.step_w + tap_columns.count;
-    const double placed = double(p.k * p.out_h) * (10 + double(p.out_w) * 0.2);
+    const auto placed = [&](bool one_by_one) {
+      return double(p.k * p.out_h) * (10 + double(p.out_w) * (one_by_one ? 1.2 : 0.2));
+    };
 
     // A tile's rows are output channels, its columns positions, those between the image's rows included.
     const std::int64_t pitch = p.out_w + (tap_columns.count - 1) / p.step_w;
@@ -368,7 +403,7 @@ struct Costs {
            double(p.c * std::min(p.step_w, tap_columns.count)) *
                copy_cycles(double(rows), double(columns) / double(p.step_w), p.step_w) +
            kPhaseCycles;
-    if (p.y_column > 1 || pitch > p.out_w) band += placed;
+    if (p.y_column > 1 || pitch > p.out_w) band += placed(p.y_column > 2);
     if (phases > 1) band += 2 * double(p.k) * terms;  // each phase reads all weights to pack its own
     band *= double(phases);
 
@@ -378,7 +413,7 @@ struct Costs {
     const double term = double(vectors / 2) * term_cycles(run, 2) + double(vectors % 2) * term_cycles(run, 1);
     const double sums = double(ceil_div(vectors, 2)) * std::ceil(terms / double(kTermsInRegisters));
     lanes = double(p.out_h * runs) * (terms * term + sums * kTileCycles) + transpose_cycles(outputs, p.k, width);
-    if (p.y_column > 1) lanes += placed;
+    if (p.y_column > 1) lanes += placed(p.y_column > 2 && !take_turns<T>(all));
     lanes = lanes * double(phases) + double(rows) * transpose_cycles(p.c, columns, width);
   }
 };
@@ -389,14 +424,15 @@ struct Costs {
 // them and a lone tap, which is read where it lies. All phases at once are 1.0 to 1.2 times faster than one after the
 // other.
 template <class T>
-bool channels_in_lanes_pays(const Correlation& p, std::size_t phases) {
+bool channels_in_lanes_pays(const std::vector<OutputPhase>& phases) {
+  const Correlation p = all_phases(phases);
   if (!ChannelsInLanes<T>::serves(p)) return false;
   if (p.channels_last) {
     const std::int64_t lanes = kernels<T>().lanes, filled = ceil_div(p.k, lanes) * lanes;
     return p.taps.size() == 1 ? 2 * p.k > lanes : 4 * p.k > 3 * filled;
   }
   constexpr std::int64_t least_channels = 4;  // fewer are turned slowly: measured 0.7 to 0.9
-  const Costs<T> costs(p, std::int64_t(phases));
+  const Costs<T> costs(phases);
   return p.c >= least_channels && costs.lanes < costs.band;
 }
 
@@ -407,7 +443,7 @@ std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const std::vector<O
 }
 
 #define CONVNET_INSTANTIATE(T)                                                                           \
-  template bool channels_in_lanes_pays<T>(const Correlation&, std::size_t);                              \
+  template bool channels_in_lanes_pays<T>(const std::vector<OutputPhase>&);                              \
   template std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const std::vector<OutputPhase>&, \
                                                                         const Weights<T>&);
 CONVNET_INSTANTIATE(float)

@@ -449,24 +449,19 @@ class DepthwisePhases final : public PackedCorrelation<T> {
         for (std::size_t i = 0; i < phases_.size(); i += std::size_t(turns)) {
           const Phase* const row = &phases_[i];
           const std::int64_t rows = std::min(at.rows, row->problem.out_h - at.row);
-          // The first phase of a row has the most columns; the last may want one.
+          std::int64_t columns = 0;  // of all that take turns
           for (std::int64_t turn = 0; turn < turns; ++turn) {
             const std::int64_t taps = row[turn].problem.reduction();
-            kernel.depthwise[int(row[turn].kind)](
-                {strip, layout_.pitch, taps, tap_offset, row[turn].tap_columns, weight, &of_channel, relu, rows,
-                 std::min(at.columns, row[turn].problem.out_w - at.column),
-                 turns == 1 ? to + row->first : outputs + turn * at.columns, turns == 1 ? p_.y_row : width, 1});
+            const std::int64_t of_phase = std::min(at.columns, row[turn].problem.out_w - at.column);
+            kernel.depthwise[int(row[turn].kind)]({strip, layout_.pitch, taps, tap_offset, row[turn].tap_columns,
+                                                   weight, &of_channel, relu, rows, of_phase,
+                                                   turns == 1 ? to + row->first : outputs + turn * at.columns,
+                                                   turns == 1 ? p_.y_row : width, 1});
             weight += taps;
             tap_offset += taps;
+            columns += of_phase;
           }
-          const std::int64_t whole = std::min(at.columns, row[turns - 1].problem.out_w - at.column);
-          for (std::int64_t r = 0; turns > 1 && r < rows; ++r) {
-            T* const in_turn = to + row->first + r * p_.y_row;
-            kernel.transpose(outputs + r * width, at.columns, turns, whole, in_turn, turns);
-            for (std::int64_t turn = 0; whole < at.columns && turn < turns; ++turn)
-              if (whole < row[turn].problem.out_w - at.column)
-                in_turn[whole * turns + turn] = outputs[r * width + turn * at.columns + whole];
-          }
+          if (turns > 1) put_in_turn(outputs, at.columns, width, turns, rows, columns, to + row->first, p_.y_row);
         }
       }
     });

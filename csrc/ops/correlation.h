@@ -65,6 +65,13 @@ struct OutputPhase {
   Correlation problem;
   std::int64_t first;
 };
+// Whether they are a few columns' phases of planes for each of some rows, row by row: these take turns in y's rows.
+template <class T>
+bool take_turns(const std::vector<OutputPhase>& phases);
+// Rows of y, of so many columns in all, from those of each phase.
+template <class T>
+void put_in_turn(const T* phase, std::int64_t from_phase, std::int64_t from_row, std::int64_t phases, std::int64_t rows,
+                 std::int64_t columns, T* y, std::int64_t y_row);
 // All taps, phase by phase, and the outputs of the largest one.
 Correlation all_phases(const std::vector<OutputPhase>& phases);
 
@@ -113,7 +120,7 @@ std::unique_ptr<PackedCorrelation<T>> pack_direct(const Correlation& problem, co
 
 // The same with channels in lanes, which serves either layout, and several phases of the same input at once.
 template <class T>
-bool channels_in_lanes_pays(const Correlation& all_phases, std::size_t phases = 1);  // whether it beats direct
+bool channels_in_lanes_pays(const std::vector<OutputPhase>& phases);  // whether it beats direct
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const std::vector<OutputPhase>& phases,
                                                              const Weights<T>& weights);
@@ -151,7 +158,7 @@ void dilated_weight_gradient(const Correlation& problem, const float* dy, const 
 bool depthwise_serves(const Correlation& problem);
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem, const Weights<T>& weights);
-// All phases of an input gradient at once, of planes; each of them has taps.
+// All phases of an input gradient at once, which take turns.
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise_phases(const std::vector<OutputPhase>& phases,
                                                             const Weights<T>& weights);
