@@ -147,6 +147,16 @@ void split_rows(const RowSplit<T>& s) {
         if (odd && n > 1) store_first(odd + j / 2, odds<T>(a, b), n / 2);
       }
     });
+  } else if (s.pixel == 1) {
+    for_rows([&](std::int64_t at, auto&& column) {
+      T* y = s.phase[0] + at;
+      std::int64_t wanted = 0;  // the next column of interest
+      for_vectors<T>((s.columns - 1) * s.step + 1, [&](std::int64_t j, std::int64_t n) {
+        T lanes[L];
+        store(lanes, column(j, n));
+        for (; wanted < j + n; wanted += s.step) *y++ = lanes[wanted - j];
+      });
+    });
   } else {
     for_rows([&](std::int64_t at, auto&& column) {
       T* const y = s.phase[0] + at;

@@ -433,7 +433,7 @@ bool channels_in_lanes_pays(const std::vector<OutputPhase>& phases) {
   }
   constexpr std::int64_t least_channels = 4;  // fewer are turned slowly: measured 0.7 to 0.9
   const Costs<T> costs(phases);
-  return p.c >= least_channels && costs.lanes < costs.band;
+  return (p.c >= least_channels || phases.size() > 1) && costs.lanes < costs.band;
 }
 
 template <class T>

@@ -1,7 +1,8 @@
 // The GEMM algorithm for a single tap, a 1x1 kernel: a tile's columns are output positions, its rows output channels.
 // The positions of a few tiles, which run on over the ends of rows, are packed tile by tile, the input channels
 // outermost, and multiplied with one panel of output channels after the other. Every tile but an image's last is full
-// and aligned, and is read as it follows in memory.
+// and aligned, and is read as it follows in memory. A few output channels would meet what is packed once only: their
+// tiles read the image where it lies, a few input channels at a time.
 #include <algorithm>
 #include <vector>
 
@@ -18,20 +19,33 @@ namespace {
 constexpr std::int64_t kVectors = 2;                // of positions, in a tile
 constexpr std::int64_t kChannelsInRegisters = 512;  // summed before they meet the earlier ones
 constexpr std::int64_t kTilesBytes = 256 << 10;     // of the second-level cache, for the tiles packed at once
+constexpr std::int64_t kMostLyingRows = 14;         // output channels that read the image where it lies
+constexpr std::int64_t kLyingChannels = 16;         // input channels, whose lines the processor fetches ahead
+constexpr std::int64_t kLyingPositions = 1024;      // whose sums stay in the first-level cache
+
+// From the first channel on, and each position for its output, as it lies; y does too.
+template <class T>
+bool pointwise_lies(const Correlation& p) {
+  return p.k <= std::min<std::int64_t>(kMostLyingRows, kernels<T>().most_rows[kVectors]) && reads_every_position(p) &&
+         p.x_row == p.in_w && p.y_column == 1 && p.y_row == p.out_w;
+}
 
 template <class T>
 class Pointwise final : public PackedCorrelation<T> {
  public:
   Pointwise(const Correlation& problem, const Weights<T>& weights)
       : problem_(problem),
-        width_(kVectors * kernels<T>().lanes),
-        panels_(ceil_div(problem.k, kernels<T>().most_rows[kVectors])),
+        lies_(pointwise_lies<T>(problem)),
+        vectors_(tile_vectors()),
+        width_(vectors_ * kernels<T>().lanes),
+        panels_(ceil_div(problem.k, kernels<T>().most_rows[vectors_])),
         tiles_(ceil_div(positions(), width_)),
         step_(std::min(problem.c, kChannelsInRegisters)),
         tiles_at_once_(std::clamp<std::int64_t>(kTilesBytes / (step_ * width_ * std::int64_t(sizeof(T))), 1,
                                                 kMostPositions / width_)),
         packed_(weights.data ? packed_size() : 0) {
     for (std::int64_t c = 0; c < step_; ++c) channel_offset_.push_back(c * width_);
+    for (std::int64_t c = 0; c < kLyingChannels; ++c) lying_offset_.push_back(c * problem.x_plane);
     if (weights.data) pack_weights(weights);
   }
 
@@ -46,7 +60,14 @@ class Pointwise final : public PackedCorrelation<T> {
       const T* const from = x + image * p.x_image + group * p.c * p.x_plane;
       T* const to = y + image * p.y_image + group * p.k * p.y_plane;
       const std::int64_t end = std::min(tiles_ * (block + 1) / cut.blocks * width_, positions());
-      for (std::int64_t first = tiles_ * block / cut.blocks * width_; first < end; first += tiles_at_once_ * width_)
+      std::int64_t first = tiles_ * block / cut.blocks * width_;
+      if (lies_) {
+        const std::int64_t whole = first + (end - first) / width_ * width_;
+        for (; first < whole; first += kLyingPositions)
+          multiply_lying(own, from, first, std::min(kLyingPositions, whole - first), to);
+        first = whole;
+      }
+      for (; first < end; first += tiles_at_once_ * width_)
         multiply(own, from, first, std::min(tiles_at_once_ * width_, end - first), to);
     });
   }
@@ -58,6 +79,13 @@ class Pointwise final : public PackedCorrelation<T> {
   }
 
  private:
+  // Sums enough to hide their latency
+  std::int64_t tile_vectors() const {
+    std::int64_t vectors = kVectors;
+    while (lies_ && problem_.k < 4 && vectors < kMostVectors && problem_.k <= kernels<T>().most_rows[vectors + 1])
+      ++vectors;
+    return vectors;
+  }
   std::int64_t panel_begin(std::int64_t panel) const { return problem_.k * panel / panels_; }
   std::int64_t positions() const { return problem_.out_h * problem_.out_w; }
   std::size_t packed_size() const { return std::size_t(problem_.groups * problem_.k * problem_.c); }
@@ -97,6 +125,28 @@ class Pointwise final : public PackedCorrelation<T> {
     const T* bias;  // of the group
     bool relu;
   };
+
+  // Whole tiles of positions [first, first + count) of one image's group, x and y.
+  void multiply_lying(const Panels& own, const T* x, std::int64_t first, std::int64_t count, T* y) const {
+    const Correlation& p = problem_;
+    Tile<T> tile{};
+    tile.channels = 1;
+    tile.tap_offset = lying_offset_.data();
+    tile.c_stride = p.y_plane;
+    for (std::int64_t c = 0; c < p.c; c += kLyingChannels) {
+      const bool last = c + kLyingChannels >= p.c;
+      tile.taps = std::min(kLyingChannels, p.c - c);
+      tile.add = c > 0;
+      tile.relu = own.relu && last;
+      tile.bias = last ? own.bias : nullptr;
+      tile.a = packed_.data() + (own.group * p.c + c) * p.k;
+      for (std::int64_t at = first; at < first + count; at += width_) {
+        tile.b = x + c * p.x_plane + at;
+        tile.c = y + at;
+        kernels<T>().tile[p.k][vectors_](tile);
+      }
+    }
+  }
 
   // Positions [first, first + count) of one image's group, x and y.
   void multiply(const Panels& own, const T* x, std::int64_t first, std::int64_t count, T* y) const {
@@ -148,12 +198,15 @@ class Pointwise final : public PackedCorrelation<T> {
   }
 
   Correlation problem_;
+  bool lies_;                                 // whole tiles read x as it lies
+  std::int64_t vectors_;                      // of positions, in a tile
   std::int64_t width_;                        // of a tile, in positions
   std::int64_t panels_;                       // of output channels
   std::int64_t tiles_;                        // of an image
   std::int64_t step_;                         // input channels whose products are summed in registers
   std::int64_t tiles_at_once_;                // packed
   std::vector<std::int64_t> channel_offset_;  // in a packed tile
+  std::vector<std::int64_t> lying_offset_;    // in the image
   Scratch<T> packed_;
 };
 
@@ -166,7 +219,8 @@ bool pointwise_serves(const Correlation& p) { return !p.channels_last && one_tap
 template <class T>
 bool pointwise_pays(const Correlation& p) {
   const std::int64_t width = kVectors * kernels<T>().lanes, positions = p.out_h * p.out_w;
-  return p.k >= 28 && (positions >= 12 * width || (positions % width == 0 && positions >= 8 * width));
+  return (p.k >= 28 || pointwise_lies<T>(p)) &&
+         (positions >= 12 * width || (positions % width == 0 && positions >= 8 * width));
 }
 
 template <class T>
