@@ -143,6 +143,24 @@ def test_every_tile_tail(dtype: np.dtype, kernel: int, varied: str) -> None:
         ConvCase((3, 66, 9, 300), (60, 33, 1, 5), (1, 3), ((0, 0), (2, 3)), (1, 1), 2),  # blocks of columns
         ConvCase((33, 2, 3, 3), (4, 2, 3, 3), (1, 1), NO_PADDING, (1, 1), 1),  # many images, one pixel each
         ConvCase((2, 64, 9, 9), (128, 1, 3, 3), (2, 2), ((0, 1), (1, 0)), (1, 1), 64),  # depthwise
+        ConvCase(
+            (2, 20, 25, 61), (20, 1, 5, 4), (2, 2), ((2, 1), (0, 2)), (1, 1), 20
+        ),  # its phases take turns
+        ConvCase((2, 6, 31, 68), (6, 1, 7, 7), (3, 3), ((3, 3), (3, 3)), (1, 1), 6),  # by three
+        ConvCase((2, 9, 10, 70), (3, 3, 1, 5), (1, 4), ((0, 0), (2, 2)), (1, 1), 3),  # by four
+        ConvCase((3, 40, 23, 33), (24, 40, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 1),  # in lanes
+        ConvCase((2, 50, 17, 52), (9, 50, 4, 3), (3, 3), ((0, 1), (1, 0)), (1, 1), 1),
+        ConvCase((2, 78, 41, 43), (6, 39, 1, 1), (1, 1), NO_PADDING, (1, 1), 2),  # a few outputs, as x lies
+        ConvCase((1, 37, 30, 31), (13, 37, 1, 1), (1, 1), NO_PADDING, (1, 1), 1),
+        ConvCase(
+            (2, 130, 5, 5), (40, 130, 1, 1), (1, 1), NO_PADDING, (1, 1), 1
+        ),  # dw: more weights than positions
+        ConvCase(
+            (1, 40, 9, 9), (70, 40, 5, 5), (1, 1), NO_PADDING, (1, 1), 1
+        ),  # dx: weights from the last tap on
+        ConvCase(
+            (1, 70, 11, 12), (40, 70, 4, 5), (2, 3), ((1, 1), (2, 2)), (1, 1), 1
+        ),  # and for all phases at once
         ConvCase((1, 1, 1, 200), (3, 1, 1, 65), (1, 3), ((0, 0), (40, 40)), (1, 2), 1),  # a 1-D signal
         ConvCase((1, 2, 5, 5), (3, 2, 2, 2), (7, 9), ((4, 1), (3, 8)), (5, 6), 1),  # stride beyond the kernel
         ConvCase((1, 1, 1, 1), (2, 1, 3, 3), (1, 1), ((9, 9), (9, 9)), (1, 1), 1),  # windows of padding only

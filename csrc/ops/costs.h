@@ -1,5 +1,6 @@
-// Estimates, in cycles, by which algorithms for one shape are compared. They were fitted to shapes drawn at random,
-// each computed either way, on processors with AVX-512 and with AVX2 alone; only their ratios matter.
+// Estimates, in cycles, by which algorithms for one shape are compared. They were fitted to shapes drawn at random (as
+// benchmarks/shapes/random.txt has them), each computed either way: with the one function that asks for a comparison
+// made to give either answer, on AVX-512 and AVX2. Only their ratios matter.
 #pragma once
 
 #include <algorithm>
