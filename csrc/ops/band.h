@@ -140,6 +140,16 @@ void fill_band(const Correlation& p, const BandLayout& band, const T* x, std::in
   if (!turned) std::fill_n(out + p.c * band.channel_stride, band.columns + kMostVectors * kernel.lanes, T(0));
 }
 
+// Vectors of positions in a tile: more of them for a few output channels, whose sums alone would not hide their
+// latency.
+template <class T>
+std::int64_t tile_vectors(std::int64_t rows) {
+  constexpr std::int64_t few_rows = 3;
+  std::int64_t vectors = 2;
+  while (rows <= few_rows && vectors < kMostVectors && rows <= kernels<T>().most_rows[vectors + 1]) ++vectors;
+  return vectors;
+}
+
 // The packing of one tap's positions where it lies inside the image: as `x`, one group's input, has them.
 template <class T>
 PanelPacking<T> packing_as_it_lies(const Correlation& p, const T* x) {

@@ -416,8 +416,8 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
   Scratch<T> weight_, zeros_;
 };
 
-// Phases of a strided input gradient, all of which have taps: they read one strip, and those whose outputs take turns
-// in a row are laid side by side first.
+// Phases of a strided input gradient: they read one strip, and those whose outputs take turns in a row are laid side by
+// side first.
 template <class T>
 class DepthwisePhases final : public PackedCorrelation<T> {
  public:

@@ -29,7 +29,7 @@ struct Dilation {
 
 // A rectangle of taps whose rows or columns lie apart.
 Dilation dilation_of(const Correlation& p) {
-  const std::vector<Tap> taps = p.taps;
+  const std::vector<Tap>& taps = p.taps;
   std::size_t columns = 1;
   while (columns < taps.size() && taps[columns].row == taps[0].row) ++columns;
   Dilation d{1, 1, taps[0], p};

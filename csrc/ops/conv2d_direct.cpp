@@ -75,7 +75,7 @@ Blocking choose_blocking(const Correlation& p) {
   const Kernels<T>& kernel = kernels<T>();
   Blocking b{};
   const std::int64_t vectors = ceil_div(p.out_h * p.out_w, kernel.lanes);
-  b.vectors = int(std::min<std::int64_t>(p.k < 4 ? kMostVectors : 2, vectors));  // sums enough to hide their latency
+  b.vectors = int(std::min(tile_vectors<T>(p.k), vectors));
   b.panels = ceil_div(p.k, kernel.most_rows[b.vectors]);
   // Whole rows while a band of a few rows fits, else as many columns as do.
   b.block_w = p.out_w;

@@ -20,6 +20,7 @@ constexpr std::int64_t kBlockPositions = 256;  // whose turned dy stays in the f
 constexpr std::int64_t kMostSlices = 16;
 constexpr std::int64_t kSliceBytes = 6 << 20;  // for the partial sums of all slices
 constexpr std::int64_t kChunkVectors = 2;      // of output channels, in a tile
+constexpr double kMostRowBytes = 2 << 20;      // of a block's rows, for speed to decide
 constexpr std::int64_t kUnits = 8;             // at least, of work: too few slices are shared out by their chunks
 
 }  // namespace
@@ -33,6 +34,13 @@ bool few_channels(const Correlation& p) {
   const TapExtent tap_rows = tap_extent(p, &Tap::row), tap_columns = tap_extent(p, &Tap::column);
   const std::int64_t in_rows = (p.out_h - 1) * p.step_h + tap_rows.count,
                      in_columns = (p.out_w - 1) * p.step_w + tap_columns.count;
+
+  // Taps far apart make the rows that a block reads large, copied here or turned: then as little as can be.
+  const std::int64_t block_h = std::max<std::int64_t>(1, kBlockPositions / p.out_w);
+  const double copied_rows = double((block_h - 1) * p.step_h + tap_rows.count);
+  const double copied_size = copied_rows * double(in_columns) * double(p.c);
+  const double turned_size = double(tap_rows.count) * double(p.in_w) * double(ceil_div(p.c, lanes) * lanes);
+  if (std::max(copied_size, turned_size) * sizeof(T) > kMostRowBytes) return copied_size < turned_size;
 
   // A tile's rows are output channels, its columns input channels; each thread turns the input of its own.
   const std::int64_t vectors = ceil_div(p.c, lanes), at_once = gradient_vectors<T>(vectors);
@@ -51,9 +59,8 @@ bool few_channels(const Correlation& p) {
     return double(tiles) * (double(positions) * term_cycles(spilled * rows, chunk) +
                             2 * kTileCycles * double(ceil_div(positions, kBlockPositions)));  // sums are read, too
   };
-  const std::int64_t output_vectors = ceil_div(p.k, lanes),
-                     block_h = std::max<std::int64_t>(1, kBlockPositions / p.out_w);
-  const double again = double((block_h - 1) * p.step_h + tap_rows.count) / double(block_h * p.step_h);
+  const std::int64_t output_vectors = ceil_div(p.k, lanes);
+  const double again = copied_rows / double(block_h * p.step_h);
   const double copied = p.step_h * p.step_w <= taps
                             ? copy_cycles(double(in_rows) * again, double(in_columns), 1)
                             : double(std::min(p.step_h, tap_rows.count) * std::min(p.step_w, tap_columns.count)) *

@@ -36,7 +36,7 @@ class Pointwise final : public PackedCorrelation<T> {
   Pointwise(const Correlation& problem, const Weights<T>& weights)
       : problem_(problem),
         lies_(pointwise_lies<T>(problem)),
-        vectors_(tile_vectors()),
+        vectors_(lies_ ? tile_vectors<T>(problem.k) : kVectors),
         width_(vectors_ * kernels<T>().lanes),
         panels_(ceil_div(problem.k, kernels<T>().most_rows[vectors_])),
         tiles_(ceil_div(positions(), width_)),
@@ -79,13 +79,6 @@ class Pointwise final : public PackedCorrelation<T> {
   }
 
  private:
-  // Sums enough to hide their latency
-  std::int64_t tile_vectors() const {
-    std::int64_t vectors = kVectors;
-    while (lies_ && problem_.k < 4 && vectors < kMostVectors && problem_.k <= kernels<T>().most_rows[vectors + 1])
-      ++vectors;
-    return vectors;
-  }
   std::int64_t panel_begin(std::int64_t panel) const { return problem_.k * panel / panels_; }
   std::int64_t positions() const { return problem_.out_h * problem_.out_w; }
   std::size_t packed_size() const { return std::size_t(problem_.groups * problem_.k * problem_.c); }
