@@ -368,11 +368,13 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
                              s.weight_c_out_stride()};
   if (phases.size() > 1 && direct) {
     const bool lanes = channels_in_lanes_pays<T>(phases);
-    const bool planes = take_turns<T>(phases) && depthwise_serves(all_phases(phases));
-    for (OutputPhase& phase : phases) phase.problem.images = lanes || planes ? s.n : phase.problem.images;
-    if ((lanes || planes) && unreached) std::fill_n(dx, s.n * dx_image, T(0));
-    if (lanes) return pack_channels_in_lanes(phases, turned)->run(dy, nullptr, false, dx);
-    if (planes) return pack_depthwise_phases(phases, turned)->run(dy, nullptr, false, dx);
+    const bool planes = !lanes && take_turns<T>(phases) && depthwise_serves(all_phases(phases));
+    if (lanes || planes) {
+      for (OutputPhase& phase : phases) phase.problem.images = s.n;
+      if (unreached) std::fill_n(dx, s.n * dx_image, T(0));
+      const auto together = lanes ? pack_channels_in_lanes(phases, turned) : pack_depthwise_phases(phases, turned);
+      return together->run(dy, nullptr, false, dx);
+    }
   }
   if (direct && s.channels_last && s.groups == 1 && s.stride_w > 1 && s.stride_w <= s.w && !unreached &&
       s.stride_w * s.c_in < 2 * kernels<T>().lanes) {

@@ -381,9 +381,7 @@ template <class T>
 struct Costs {
   double band, lanes;
 
-  explicit Costs(const std::vector<OutputPhase>& all) {
-    const Correlation p = all_phases(all);
-    const std::int64_t phases = std::int64_t(all.size());
+  Costs(const Correlation& p, std::int64_t phases, bool in_turn) {  // p: all phases
     const Kernels<T>& kernel = kernels<T>();
     const std::int64_t width = kernel.lanes, vectors = ceil_div(p.k, width), outputs = p.out_h * p.out_w;
     const double terms = double(p.reduction()) / double(phases);
@@ -413,7 +411,7 @@ struct Costs {
     const double term = double(vectors / 2) * term_cycles(run, 2) + double(vectors % 2) * term_cycles(run, 1);
     const double sums = double(ceil_div(vectors, 2)) * std::ceil(terms / double(kTermsInRegisters));
     lanes = double(p.out_h * runs) * (terms * term + sums * kTileCycles) + transpose_cycles(outputs, p.k, width);
-    if (p.y_column > 1) lanes += placed(p.y_column > 2 && !take_turns<T>(all));
+    if (p.y_column > 1) lanes += placed(p.y_column > 2 && !in_turn);
     lanes = lanes * double(phases) + double(rows) * transpose_cycles(p.c, columns, width);
   }
 };
@@ -432,8 +430,9 @@ bool channels_in_lanes_pays(const std::vector<OutputPhase>& phases) {
     return p.taps.size() == 1 ? 2 * p.k > lanes : 4 * p.k > 3 * filled;
   }
   constexpr std::int64_t least_channels = 4;  // fewer are turned slowly: measured 0.7 to 0.9
-  const Costs<T> costs(phases);
-  return (p.c >= least_channels || phases.size() > 1) && costs.lanes < costs.band;
+  if (p.c < least_channels && phases.size() == 1) return false;
+  const Costs<T> costs(p, std::int64_t(phases.size()), take_turns<T>(phases));
+  return costs.lanes < costs.band;
 }
 
 template <class T>

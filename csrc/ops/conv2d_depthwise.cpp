@@ -216,6 +216,21 @@ void copy_tap(const Correlation& p, const Weights<T>& weights, const Tap& tap, T
       *to++ = weights.data[group * weights.group_stride + k * weights.k_stride + tap.source];
 }
 
+// Each channel's weights of its taps, channel after channel
+template <class T>
+void copy_channels(const Correlation& p, const Weights<T>& weights, T* to) {
+  for (std::int64_t channel = 0; channel < p.groups * p.k; ++channel) {
+    const T* from = weights.data + channel / p.k * weights.group_stride + channel % p.k * weights.k_stride;
+    for (const Tap& tap : p.taps) *to++ = from[tap.source];
+  }
+}
+
+// The first of the outputs at `at` that belong to an output channel
+template <class T>
+T* outputs_of(const Correlation& p, const StripPlace& at, std::int64_t channel, T* y) {
+  return y + at.plane / p.groups * p.y_image + channel * p.y_plane + at.row * p.y_row + at.column * p.y_column;
+}
+
 template <class T>
 class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
  public:
@@ -345,10 +360,7 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
       }
       return;
     }
-    for (std::int64_t channel = 0; channel < p_.groups * p_.k; ++channel) {
-      const T* from = weights.data + channel / p_.k * weights.group_stride + channel % p_.k * weights.k_stride;
-      for (const Tap& tap : p_.taps) *to++ = from[tap.source];
-    }
+    copy_channels(p_, weights, weight_.data());
   }
 
   void run(const T* x, const T* bias, bool relu, T* y) const override {
@@ -360,8 +372,7 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
     for_strips(p_, layout_, x, T(0), double(pixel) * p_.macs(), [&](const T* strip, const StripPlace& at, T* outputs) {
       for (std::int64_t k = 0; k < p_.k; ++k) {
         const std::int64_t channel = at.plane % p_.groups * p_.k + k, columns = at.columns * pixel;
-        T* const to =
-            y + at.plane / p_.groups * p_.y_image + channel * p_.y_plane + at.row * p_.y_row + at.column * p_.y_column;
+        T* const to = outputs_of(p_, at, channel, y);
         const bool in_place = p_.y_column == pixel;
         kernels<T>().depthwise[int(kind_)]({strip, p_.step_h * layout_.pitch, p_.reduction(), layout_.tap_offset.data(),
                                             tap_columns_, weight_.data() + channel * p_.reduction(),
@@ -397,8 +408,7 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
     for_strip_places(p_, layout_, double(pixel) * p_.macs(), [&](const StripPlace& at) {
       for (std::int64_t k = 0; k < p_.k; ++k) {
         const std::int64_t channel = at.plane % p_.groups * p_.k + k;
-        T* const to =
-            y + at.plane / p_.groups * p_.y_image + channel * p_.y_plane + at.row * p_.y_row + at.column * p_.y_column;
+        T* const to = outputs_of(p_, at, channel, y);
         kernels<T>().depthwise_image[int(kind_)]({x + at.plane * p_.in_h * p_.in_w * pixel, p_.in_h, p_.in_w,
                                                   zeros_.data(), at.row * p_.step_h + p_.taps[0].row,
                                                   at.column * p_.step_w + p_.taps[0].column,
@@ -428,12 +438,7 @@ class DepthwisePhases final : public PackedCorrelation<T> {
     layout_.output_room *= p_.y_column;
     for (const OutputPhase& phase : phases)
       phases_.push_back({phase.problem, phase.first, taps_kind(phase.problem), tap_columns(phase.problem)});
-    if (!weights.data) return;
-    T* to = weight_.data();
-    for (std::int64_t channel = 0; channel < p_.groups * p_.k; ++channel) {
-      const T* from = weights.data + channel / p_.k * weights.group_stride + channel % p_.k * weights.k_stride;
-      for (const Tap& tap : p_.taps) *to++ = from[tap.source];
-    }
+    if (weights.data) copy_channels(p_, weights, weight_.data());
   }
 
   void run(const T* x, const T* bias, bool relu, T* y) const override {
@@ -443,8 +448,7 @@ class DepthwisePhases final : public PackedCorrelation<T> {
         const std::int64_t channel = at.plane % p_.groups * p_.k + k;
         const T* weight = weight_.data() + channel * p_.reduction();
         const T of_channel = bias ? bias[channel] : T(0);
-        T* const to =
-            y + at.plane / p_.groups * p_.y_image + channel * p_.y_plane + at.row * p_.y_row + at.column * p_.y_column;
+        T* const to = outputs_of(p_, at, channel, y);
         const std::int64_t *tap_offset = layout_.tap_offset.data(), turns = p_.y_column, width = turns * at.columns;
         for (std::size_t i = 0; i < phases_.size(); i += std::size_t(turns)) {
           const Phase* const row = &phases_[i];

@@ -184,7 +184,7 @@ void depthwise_weight_gradient(const Correlation& problem, const T* dy, const T*
 template <class T>
 std::int64_t gradient_vectors(std::int64_t vectors);
 
-// The same gradient where input channels are few: plane by plane, output channels in lanes; dw (groups·k, c, taps).
+// The same gradient where input channels are few: x in planes, output channels in lanes; dw (groups·k, c, taps).
 template <class T>
 bool few_channels(const Correlation& problem);  // from the whole batch: whether it beats turning the input
 template <class T>
