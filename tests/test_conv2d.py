@@ -261,6 +261,26 @@ def test_tall_depthwise_kernels(dtype: np.dtype, channels: int, kernel: Pair, si
             assert_backward_exact(case, dtype, rng)
 
 
+@pytest.mark.parametrize("channels", [16, 37])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2), (3, 2)])
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 4), (7, 7)])
+def test_depthwise_on_small_maps(dtype: np.dtype, kernel: Pair, stride: Pair, channels: int) -> None:
+    """A vector of channels at a time, the last of which overlap those before; some inputs are never read."""
+    rng = np.random.default_rng(13)
+    padding = ((kernel[0] // 2, kernel[0] // 2), (kernel[1] - 1, 0))
+    with convnet.backend("native"):
+        for size in (1, 2), (3, 5), (7, 7), (8, 13), (20, 9):
+            for dilation in ((1, 1), (2, 1)) if stride == (1, 1) else ((1, 1),):
+                weight = (channels, 1, *kernel)
+                case = ConvCase((2, channels, *size), weight, stride, padding, dilation, channels)
+                if min(case.y) < 1:
+                    continue
+                assert_forward_exact(case, "native", dtype, rng)
+                assert_backward_exact(case, dtype, rng)
+        case = ConvCase((3, channels, 9, 12), (channels, 1, 2, 2), (3, 3), NO_PADDING, (1, 1), channels)
+        assert_backward_exact(case, dtype, rng)  # rows and columns of dx that no phase reaches
+
+
 @pytest.mark.parametrize(
     ("x", "weight"),
     [

@@ -1,4 +1,4 @@
-// Channels in lanes: what arrays that lie channels last ask for.
+// Channels in lanes: what arrays that lie channels last ask for, and planes turned to lie so.
 #pragma once
 
 #include "kernels.h"
@@ -170,56 +170,111 @@ void depthwise_last_grid(const DepthwiseLastGrid<T>& given) {
   }
 }
 
-// H taps of column q, one below the other, for four rows of two outputs side by side from column j on.
-template <class T, int H>
-inline void add_last_taps_below(const DepthwiseLastGrid<T>& d, const T* const* row, const T* weight, std::int64_t j,
-                                std::int64_t q, std::int64_t c, Vec<T> (&sum)[2][4]) {
-  alignas(kVectorBytes) static constexpr T zeros[kLanes<T>] = {};
-  Vec<T> tap[H];
-#pragma GCC unroll 4
-  for (int h = 0; h < H; ++h) tap[h] = load(weight + (h * d.tap_columns + q) * d.weight_tap + c);
-#pragma GCC unroll 2
-  for (int v = 0; v < 2; ++v) {
-    const std::int64_t at = d.first_column + j + v + q;
-    const bool inside = 0 <= at && at < d.in_w;
-#pragma GCC unroll 7
-    for (int r = 0; r < H + 3; ++r) {
-      const Vec<T> value = in_register<T>(load(inside ? row[r] + at * d.x_column + c : zeros));
-#pragma GCC unroll 4
-      for (int o = 0; o < 4; ++o)
-        if (r >= o && r - o < H) sum[v][o] += tap[r - o] * value;
-    }
+template <class T>
+void turn_planes(const TurnedPlanes<T>& t) {
+  constexpr std::int64_t L = kLanes<T>;
+  if (t.x_plane == 1 || t.count < L) {
+    T few[L * L];
+    if (t.x_plane > 1) transpose_squares(t.x, t.x_plane, L, t.count, few, L);
+    const T* x = t.x_plane > 1 ? few : t.x;
+    const std::int64_t column = t.x_plane > 1 ? L : t.x_column;
+    for (std::int64_t i = 0; i < t.count; ++i, x += column) store(t.y + t.place[i], load(x));
+    return;
+  }
+  for (std::int64_t at = 0; at < t.count; at += L) {
+    const std::int64_t i = at + L <= t.count ? at : t.count - L;
+    const std::int64_t* const place = t.place + i;
+    Vec<T> square[L];
+    for_square_rows<T>(t.x + i, t.x_plane, [&](int c, const T* from) { square[c] = load(from); });
+    transpose_square<T>(square);
+#pragma GCC unroll 16
+    for (int j = 0; j < L; ++j) store(t.y + place[j], square[j]);
   }
 }
 
-template <class T>
-void depthwise_last_columns(const DepthwiseLastGrid<T>& given) {
-  const DepthwiseLastGrid<T> d = given;  // its own copy: no store can change it
-  for (std::int64_t first = 0; first < d.rows; first += 4) {
-    const std::int64_t i = first + 4 <= d.rows ? first : d.rows - 4;
-    for_columns_of_channels<T>(d, [&](std::int64_t begin, std::int64_t end, std::int64_t c, std::int64_t n) {
-      const Vec<T> bias = d.bias ? load_upto(d.bias + c, n) : Vec<T>{};
-      for (std::int64_t j = begin; j < end; j += 2) {
-        Vec<T> sum[2][4] = {};
-        for (std::int64_t q = 0; q < d.tap_columns; ++q) {
-          const T* const* row = d.row + i;
-          const T* weight = d.weight;
-          std::int64_t left = d.tap_rows;
-          for (; left >= 4; left -= 4, row += 4, weight += 4 * d.tap_columns * d.weight_tap)
-            add_last_taps_below<T, 4>(d, row, weight, j, q, c, sum);
-          if (left == 3) add_last_taps_below<T, 3>(d, row, weight, j, q, c, sum);
-          if (left == 2) add_last_taps_below<T, 2>(d, row, weight, j, q, c, sum);
-          if (left == 1) add_last_taps_below<T, 1>(d, row, weight, j, q, c, sum);
-        }
-        T* const y = d.y + i * d.y_row + j * d.y_column + c;
-        for (int o = 0; o < 4; ++o)
-          for (int v = 0; v < 2 && j + v < end; ++v) {
-            const Vec<T> value = sum[v][o] + bias;
-            store_upto(y + o * d.y_row + v * d.y_column, d.relu ? positive_part<T>(value) : value, n);
-          }
+// P outputs at a time.
+template <class T, int P>
+void depthwise_lanes_rows(const DepthwiseLanes<T>& given) {
+  constexpr std::int64_t L = kLanes<T>;
+  const DepthwiseLanes<T> d = given;  // its own copy: no store can change it
+  const Vec<T> bias = load(d.bias);
+  T* wanted = d.wanted;
+  const T* ahead = d.ahead;
+  for (std::int64_t i = 0; i < d.rows; ++i)
+    for (std::int64_t at = 0; at < d.columns; at += P) {
+      const std::int64_t j = at + P <= d.columns ? at : d.columns - P;
+      const T* const x = d.x + i * d.x_row + j * L;
+      Vec<T> sum[P];
+#pragma GCC unroll 14
+      for (int k = 0; k < P; ++k) sum[k] = bias;
+      for (std::int64_t t = 0; t < d.taps; ++t) {
+        const T* const from = x + d.tap_offset[t];
+        const Vec<T> weight = load(d.weight + t * L);
+#pragma GCC unroll 14
+        for (int k = 0; k < P; ++k) sum[k] += weight * load(from + k * L);
       }
-    });
+      T* y = d.y + i * d.y_row + j * d.y_column;
+#pragma GCC unroll 14
+      for (int k = 0; k < P; ++k, y += d.y_column) {
+        in_one_register(y);
+        store(y, sum[k]);
+      }
+#pragma GCC unroll 1
+      for (int k = 0; k < P; ++k, wanted += d.wanted_step, ahead += d.ahead_step) {
+        __builtin_prefetch(wanted, 1, 3);
+        __builtin_prefetch(ahead, 0, 2);
+      }
+    }
+}
+
+// Whether a row falls into so many tiles of P outputs, or fewer; the last of them overlaps the one before it.
+template <class T, int P>
+bool depthwise_lanes_in_tiles(const DepthwiseLanes<T>& d, std::int64_t tiles) {
+  if (P * tiles < d.columns || P > d.columns) return false;
+  depthwise_lanes_rows<T, P>(d);
+  return true;
+}
+
+// As few tiles as can be, the shortest of these.
+template <class T, int... P>
+void depthwise_lanes_by(const DepthwiseLanes<T>& d) {
+  std::int64_t tiles = (d.columns + kMostLanesTile - 1) / kMostLanesTile;
+  while (!(depthwise_lanes_in_tiles<T, P>(d, tiles) || ...)) ++tiles;
+}
+
+template <class T>
+void depthwise_lanes(const DepthwiseLanes<T>& d) {
+  depthwise_lanes_by<T, 1, 2, 3, 4, 6, 7, 8, 10, 12, 14>(d);
+}
+
+// The sums of so many taps stay in registers while the outputs go by.
+template <class T, int TAPS>
+inline void depthwise_lanes_gradient_of(const DepthwiseLanesGradient<T>& g, std::int64_t first) {
+  constexpr std::int64_t L = kLanes<T>;
+  Vec<T> sum[TAPS];
+  const T* tap[TAPS];
+#pragma GCC unroll 9
+  for (int t = 0; t < TAPS; ++t) {
+    sum[t] = load(g.sum + (first + t) * L);
+    tap[t] = g.x + g.tap_offset[first + t];
   }
+  const T* dy = g.dy;
+  for (std::int64_t i = 0; i < g.rows; ++i)
+    for (std::int64_t at = i * g.x_row, end = at + g.columns * L; at < end; at += L, dy += L) {
+      const Vec<T> value = load(dy);
+#pragma GCC unroll 9
+      for (int t = 0; t < TAPS; ++t) sum[t] += value * load(tap[t] + at);
+    }
+#pragma GCC unroll 9
+  for (int t = 0; t < TAPS; ++t) store(g.sum + (first + t) * L, sum[t]);
+}
+
+template <class T>
+void depthwise_lanes_gradient(const DepthwiseLanesGradient<T>& g) {
+  std::int64_t t = 0;
+  for (; t + 9 <= g.taps; t += 9) depthwise_lanes_gradient_of<T, 9>(g, t);
+  for (; t + 4 <= g.taps; t += 4) depthwise_lanes_gradient_of<T, 4>(g, t);
+  for (; t < g.taps; ++t) depthwise_lanes_gradient_of<T, 1>(g, t);
 }
 
 // The sums of so many taps stay in registers while the outputs go by.

@@ -119,30 +119,44 @@ __attribute__((noinline)) void deinterleave(const T* x, std::int64_t x_stride, s
   }
 }
 
-// y[j·y_stride + i] = x[i·x_stride + j]: squares of lanes x lanes through registers, those at the edges partly filled.
+// Calls row(i, p) for the rows of a square, `stride` apart from p on: a pointer for each would not stay in registers.
+template <class T, class P, class Row>
+inline void for_square_rows(P p, std::int64_t stride, Row&& row) {
+  constexpr int L = kLanes<T>, some = L < 4 ? L : 4;
+#pragma GCC unroll 4
+  for (int i = 0; i < L; i += some, p += some * stride) {
+    in_one_register(p);
+#pragma GCC unroll 4
+    for (int k = 0; k < some; ++k) row(i + k, p + k * stride);
+  }
+}
+
+// y[j·y_stride + i] = x[i·x_stride + j]: squares of lanes x lanes through registers, the last of which overlap; partly
+// filled ones where there are fewer rows or columns.
 template <class T>
 __attribute__((noinline)) void transpose_squares(const T* x, std::int64_t x_stride, std::int64_t rows,
                                                  std::int64_t columns, T* y, std::int64_t y_stride) {
   constexpr int L = kLanes<T>;
-  for (std::int64_t i0 = 0; i0 < rows; i0 += L)
-    for (std::int64_t j0 = 0; j0 < columns; j0 += L) {
-      const std::int64_t height = rows - i0 < L ? rows - i0 : L, width = columns - j0 < L ? columns - j0 : L;
-      const T* from = x + i0 * x_stride + j0;
-      T* to = y + j0 * y_stride + i0;
+  const std::int64_t height = rows < L ? rows : L, width = columns < L ? columns : L;
+  const bool whole = height == L && width == L;
+  for (std::int64_t down = 0; down < rows; down += L)
+    for (std::int64_t across = 0; across < columns; across += L) {
+      const std::int64_t i = down + height <= rows ? down : rows - height;
+      const std::int64_t j = across + width <= columns ? across : columns - width;
+      const T* const from = x + i * x_stride + j;
+      T* const to = y + j * y_stride + i;
       Vec<T> square[L];
-      if (height == L && width == L) {
-#pragma GCC unroll 16
-        for (int i = 0; i < L; ++i) square[i] = load(from + i * x_stride);
+      if (whole) {
+        for_square_rows<T>(from, x_stride, [&](int r, const T* p) { square[r] = load(p); });
         transpose_square<T>(square);
-#pragma GCC unroll 16
-        for (int j = 0; j < L; ++j) store(to + j * y_stride, square[j]);
+        for_square_rows<T>(to, y_stride, [&](int r, T* p) { store(p, square[r]); });
       } else {
 #pragma GCC unroll 16
-        for (int i = 0; i < L; ++i) square[i] = i < height ? load_upto(from + i * x_stride, width) : Vec<T>{};
+        for (int r = 0; r < L; ++r) square[r] = r < height ? load_upto(from + r * x_stride, width) : Vec<T>{};
         transpose_square<T>(square);
 #pragma GCC unroll 16
-        for (int j = 0; j < L; ++j)
-          if (j < width) store_upto(to + j * y_stride, square[j], height);
+        for (int r = 0; r < L; ++r)
+          if (r < width) store_upto(to + r * y_stride, square[r], height);
       }
     }
 }

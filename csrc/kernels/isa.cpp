@@ -39,6 +39,9 @@ Kernels<T> make() {
   table.depthwise_last_grid[int(DepthwiseTaps::grid3x3)] = depthwise_last_grid<T, 3, (kRegisters >= 32 ? 4 : 2)>;
   table.depthwise_last_grid[int(DepthwiseTaps::grid5x5)] = depthwise_last_grid<T, 5, 2>;
   table.depthwise_last_gradient = depthwise_last_gradient<T>;
+  table.turn_planes = turn_planes<T>;
+  table.depthwise_lanes = depthwise_lanes<T>;
+  table.depthwise_lanes_gradient = depthwise_lanes_gradient<T>;
   table.pack_panels = pack_panels<T>;
   table.place = place<T>;
   table.pad_rows = pad_rows<T>;
@@ -51,8 +54,6 @@ Kernels<T> make() {
   using Grid5x5Step2 = std::conditional_t<(kVectorBytes > 16), GridTaps<T, 5, 5, 2>, AnyTaps<T>>;
   table.depthwise[int(DepthwiseTaps::grid5x5)] = depthwise<T, Grid5x5>;
   table.depthwise[int(DepthwiseTaps::grid5x5_step2)] = depthwise<T, Grid5x5Step2>;
-  table.depthwise_image[int(DepthwiseTaps::grid3x3)] = depthwise_image<T, 3, 1>;
-  table.depthwise_image[int(DepthwiseTaps::grid3x3_step2)] = depthwise_image<T, 3, 2>;
   table.depthwise_gradient[int(DepthwiseTaps::any)] = gradient_of_any_taps<T>;
   table.depthwise_gradient[int(DepthwiseTaps::columns)] = gradient_of_any_taps<T>;
   table.depthwise_gradient[int(DepthwiseTaps::grid3x3)] = gradient_of_grid<T, 3, 3, 1>;
@@ -96,7 +97,8 @@ Kernels<T> make() {
   table.adam_step = adam_step<T>;
   table.rmsprop_step = rmsprop_step<T>;
   if constexpr (sizeof(T) == 4) {
-    table.depthwise_last_grid[int(DepthwiseTaps::columns)] = depthwise_last_columns<T>;
+    table.depthwise_image[int(DepthwiseTaps::grid3x3)] = depthwise_image<T, 3, 1>;
+    table.depthwise_image[int(DepthwiseTaps::grid3x3_step2)] = depthwise_image<T, 3, 2>;
     table.winograd_input = winograd_input;
     table.winograd_output = winograd_output;
     table.winograd_weights = winograd_weights;

@@ -307,12 +307,11 @@ struct DepthwiseLast {
 
 // Rows of outputs of a grid of unit-spaced taps with unit steps: tap (r, q) of output (i, j) reads column first_column
 // + j + q of row[i + r], zero outside the image's `in_w` columns. Terms are added column by column. The grid is the
-// kernel's own square, or of any size (DepthwiseTaps::columns, at least four rows of outputs).
+// kernel's own square.
 template <class T>
 struct DepthwiseLastGrid {
   const T* const* row;
   std::int64_t x_column, in_w, first_column;
-  std::int64_t tap_rows, tap_columns;
   const T* weight;
   std::int64_t weight_tap;
   const T* bias;  // or null
@@ -332,6 +331,50 @@ struct DepthwiseLastGradient {
   std::int64_t columns, channels;
   T* sum;
   std::int64_t sum_tap;
+};
+
+// Planes of as many channels as a vector has lanes, side by side: y[place[i] + c] = x[c·x_plane + i·x_column] for i <
+// count, c < lanes; x_plane or x_column is 1.
+template <class T>
+struct TurnedPlanes {
+  const T* x;
+  std::int64_t x_plane, x_column, count;
+  const std::int64_t* place;
+  T* y;
+};
+
+constexpr std::int64_t kMostLanesTile = 14;
+
+// Outputs of one vector of channels from such planes, up to kMostLanesTile side by side at a time: y[i·y_row +
+// j·y_column + c] = bias[c] + sum over taps t of weight[t][c] · x[i·x_row + tap_offset[t] + j·lanes + c] for i < rows,
+// j < columns. Terms are added to the bias in this order.
+template <class T>
+struct DepthwiseLanes {
+  const T* x;
+  std::int64_t x_row;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  const T *weight, *bias;
+  std::int64_t rows, columns;
+  T* y;
+  std::int64_t y_row, y_column;
+  // What is to be written and read next, fetched into the cache meanwhile: so many values for each output
+  T* wanted;
+  const T* ahead;
+  std::int64_t wanted_step, ahead_step;
+};
+
+// The adjoint for the weights, dy being dense: sum[t][c] += sum over i, j of dy[i][j][c] · x[i·x_row + tap_offset[t] +
+// j·lanes + c].
+template <class T>
+struct DepthwiseLanesGradient {
+  const T* x;
+  std::int64_t x_row;
+  std::int64_t taps;
+  const std::int64_t* tap_offset;
+  const T* dy;
+  std::int64_t rows, columns;
+  T* sum;
 };
 
 // Taps that share their loads between output rows: columns of neighbours, or a grid of so many rows and columns, the
@@ -482,12 +525,15 @@ struct Kernels {
 
   void (*pad_rows)(const PaddedRows<T>&);
   void (*depthwise[int(DepthwiseTaps::count)])(const Depthwise<T>&);
-  void (*depthwise_image[int(DepthwiseTaps::count)])(const DepthwiseImage<T>&);  // null but for 3x3
+  void (*depthwise_image[int(DepthwiseTaps::count)])(const DepthwiseImage<T>&);  // null but for floats and 3x3
   void (*depthwise_gradient[int(DepthwiseTaps::count)])(const DepthwiseGradient<T>&);
   void (*depthwise_last)(const DepthwiseLast<T>&);
-  // Null for other steps than one, and for columns of doubles
+  // Null but for squares and steps of one
   void (*depthwise_last_grid[int(DepthwiseTaps::count)])(const DepthwiseLastGrid<T>&);
   void (*depthwise_last_gradient)(const DepthwiseLastGradient<T>&);
+  void (*turn_planes)(const TurnedPlanes<T>&);
+  void (*depthwise_lanes)(const DepthwiseLanes<T>&);
+  void (*depthwise_lanes_gradient)(const DepthwiseLanesGradient<T>&);
   // False where a window's maximum is NaN or -inf, whose index is not to be relied on.
   bool (*max_pool)(const Pool<T>&);
   void (*average_pool)(const Pool<T>&);

@@ -326,6 +326,12 @@ inline Vec<T> in_register(Vec<T> v) {
   return v;
 }
 
+// An address that others are reckoned from rather than each kept.
+template <class P>
+inline void in_one_register(P& p) {
+  asm("" : "+r"(p));
+}
+
 template <class T>
 inline Vec<T> square_root(Vec<T> v) {
 #if defined(__AVX512F__)

@@ -367,13 +367,15 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
   const Weights<T> turned = {weight, s.c_out_group() * s.weight_c_out_stride(), s.weight_c_in_stride(),
                              s.weight_c_out_stride()};
   if (phases.size() > 1 && direct) {
-    const bool lanes = channels_in_lanes_pays<T>(phases);
-    const bool planes = !lanes && take_turns<T>(phases) && depthwise_serves(all_phases(phases));
-    if (lanes || planes) {
+    const auto pack_together = depthwise_in_lanes_pays<T>(phases)  ? pack_depthwise_in_lanes<T>
+                               : channels_in_lanes_pays<T>(phases) ? pack_channels_in_lanes<T>
+                               : take_turns<T>(phases) && depthwise_serves(all_phases(phases))
+                                   ? pack_depthwise_phases<T>
+                                   : nullptr;
+    if (pack_together) {
       for (OutputPhase& phase : phases) phase.problem.images = s.n;
       if (unreached) std::fill_n(dx, s.n * dx_image, T(0));
-      const auto together = lanes ? pack_channels_in_lanes(phases, turned) : pack_depthwise_phases(phases, turned);
-      return together->run(dy, nullptr, false, dx);
+      return pack_together(phases, turned)->run(dy, nullptr, false, dx);
     }
   }
   if (direct && s.channels_last && s.groups == 1 && s.stride_w > 1 && s.stride_w <= s.w && !unreached &&

@@ -237,11 +237,7 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
   DepthwiseLastCorrelation(const Correlation& problem, const Weights<T>& weights)
       : blocks_(problem, most_channels(problem),
                 kUnitOutputs / std::min(most_channels(problem), problem.groups * problem.k)),
-        kind_(taps_kind(blocks_.p)),
-        tap_columns_(tap_columns(blocks_.p)),
-        grid_(blocks_.p.step_w == 1 && tap_extent(blocks_.p, &Tap::column).count == tap_columns_
-                  ? kernels<T>().depthwise_last_grid[int(kind_)]
-                  : nullptr),
+        grid_(blocks_.p.step_w == 1 ? kernels<T>().depthwise_last_grid[int(taps_kind(blocks_.p))] : nullptr),
         width_(blocks_.padded(blocks_.channels)),
         weight_(weights.data ? packed_size() : 0) {
     if (!weights.data) return;
@@ -263,11 +259,10 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
       const T* const weight = weight_.data() + at.channel;
       const T* const some_bias = bias ? bias + at.channel : nullptr;
       T* const to = y + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel;
-      if (grid_ && (kind_ != DepthwiseTaps::columns || at.rows >= 4)) {
+      if (grid_) {
         const std::vector<const T*> row = blocks_.rows(from, at);
-        return grid_({row.data(), blocks_.x_column(), blocks_.in_w(), blocks_.first_column(),
-                      p.reduction() / tap_columns_, tap_columns_, weight, width_, some_bias, relu, at.rows, at.columns,
-                      at.channels, to, p.y_row, p.y_column});
+        return grid_({row.data(), blocks_.x_column(), blocks_.in_w(), blocks_.first_column(), weight, width_, some_bias,
+                      relu, at.rows, at.columns, at.channels, to, p.y_row, p.y_column});
       }
       blocks_.for_runs(from, at, [&](const auto& run) {
         kernels<T>().depthwise_last({run.tap, p.step_w * blocks_.x_column(), p.reduction(), weight, width_, some_bias,
@@ -293,8 +288,6 @@ class DepthwiseLastCorrelation final : public PackedCorrelation<T> {
   std::size_t packed_size() const { return std::size_t(width_ * blocks_.p.reduction()); }
 
   LastBlocks<T> blocks_;
-  DepthwiseTaps kind_;
-  std::int64_t tap_columns_;
   void (*grid_)(const DepthwiseLastGrid<T>&);  // or null
   std::int64_t width_;                         // of the weights of a tap
   Scratch<T> weight_;
@@ -557,6 +550,7 @@ bool depthwise_serves(const Correlation& p) {
 
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem, const Weights<T>& weights) {
+  if (depthwise_in_lanes_pays<T>({{problem, 0}})) return pack_depthwise_in_lanes<T>({{problem, 0}}, weights);
   if (problem.channels_last && !pixels_pay<T>(problem))
     return std::make_unique<DepthwiseLastCorrelation<T>>(problem, weights);
   return std::make_unique<DepthwiseCorrelation<T>>(problem, weights);
@@ -578,6 +572,7 @@ bool depthwise_gradient_pays(const Correlation& p) {
 
 template <class T>
 void depthwise_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw) {
+  if (depthwise_in_lanes_gradient_pays<T>(problem)) return depthwise_in_lanes_weight_gradient(problem, dy, x, dw);
   if (problem.channels_last && !depthwise_serves(problem)) return turned_weight_gradient(problem, dy, x, dw);
   if (problem.channels_last && !pixels_pay<T>(problem)) return depthwise_last_weight_gradient(problem, dy, x, dw);
   // Each input channel is a group here, several of which meet the same dy.

@@ -163,6 +163,17 @@ template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise_phases(const std::vector<OutputPhase>& phases,
                                                             const Weights<T>& weights);
 
+// The same with channels in lanes, for small maps, also of several phases at once.
+template <class T>
+bool depthwise_in_lanes_pays(const std::vector<OutputPhase>& phases);  // whether it beats the planes one by one
+template <class T>
+std::unique_ptr<PackedCorrelation<T>> pack_depthwise_in_lanes(const std::vector<OutputPhase>& phases,
+                                                              const Weights<T>& weights);
+template <class T>
+bool depthwise_in_lanes_gradient_pays(const Correlation& problem);
+template <class T>
+void depthwise_in_lanes_weight_gradient(const Correlation& problem, const T* dy, const T* x, T* dw);
+
 // Gradients for weights are summed in slices of so many blocks, or images, of which each has its own partial sums. How
 // many: of as many blocks each, and from the shape alone, for the bits must not depend on the threads.
 std::int64_t gradient_slices(std::int64_t blocks, std::int64_t partial_bytes);
