@@ -161,6 +161,10 @@ def test_every_tile_tail(dtype: np.dtype, kernel: int, varied: str) -> None:
         ConvCase(
             (1, 70, 11, 12), (40, 70, 4, 5), (2, 3), ((1, 1), (2, 2)), (1, 1), 1
         ),  # and for all phases at once
+        ConvCase((2, 1, 7, 1), (2, 1, 3, 1), (2, 2), NO_PADDING, (1, 1), 1),  # dx narrower than the step
+        ConvCase((2, 5, 11, 1), (5, 1, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 5),
+        ConvCase((2, 20, 9, 1), (24, 20, 3, 2), (2, 2), ((1, 1), (1, 1)), (1, 1), 1),
+        ConvCase((2, 20, 10, 2), (20, 1, 3, 3), (2, 4), ((1, 1), (1, 1)), (1, 1), 20),
         ConvCase((1, 1, 1, 200), (3, 1, 1, 65), (1, 3), ((0, 0), (40, 40)), (1, 2), 1),  # a 1-D signal
         ConvCase((1, 2, 5, 5), (3, 2, 2, 2), (7, 9), ((4, 1), (3, 8)), (5, 6), 1),  # stride beyond the kernel
         ConvCase((1, 1, 1, 1), (2, 1, 3, 3), (1, 1), ((9, 9), (9, 9)), (1, 1), 1),  # windows of padding only

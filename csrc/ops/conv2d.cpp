@@ -220,7 +220,8 @@ bool take_turns(const std::vector<OutputPhase>& phases) {
   if (p.y_column > 2 && p.out_w < kernels<T>().lanes) return false;  // rows too short for transpose's vectors
   for (std::size_t i = 0; i < phases.size(); ++i) {
     const std::size_t turn = i % std::size_t(p.y_column);
-    if (phases[i].first != phases[i - turn].first + std::int64_t(turn)) return false;
+    const bool next = phases[i].first == phases[i - turn].first + std::int64_t(turn);
+    if (!next || phases[i].column != std::int64_t(turn)) return false;  // in a narrow map a row's end may be next, too
   }
   return true;
 }
@@ -362,7 +363,7 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
       if (p.taps.empty())
         unreached = true;
       else
-        phases.push_back({p, (row_phase * s.w + column_phase) * dx_column});
+        phases.push_back({p, (row_phase * s.w + column_phase) * dx_column, column_phase});
     }
   const Weights<T> turned = {weight, s.c_out_group() * s.weight_c_out_stride(), s.weight_c_in_stride(),
                              s.weight_c_out_stride()};

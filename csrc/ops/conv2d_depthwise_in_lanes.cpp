@@ -80,9 +80,10 @@ class DepthwiseInLanes final : public PackedCorrelation<T> {
         y_positions_(p_.y_image / p_.groups),
         y_position_(p_.channels_last ? p_.groups : 1),
         weight_(weights.data ? packed_size() : 0) {
-    for (const auto& [problem, first] : phases) {
-      parts_.push_back({problem.out_h, problem.out_w, first / y_position_, problem.reduction()});
-      written_ += problem.out_h * problem.out_w;
+    for (const OutputPhase& phase : phases) {
+      const Correlation& p = phase.problem;
+      parts_.push_back({p.out_h, p.out_w, phase.first / y_position_, p.reduction()});
+      written_ += p.out_h * p.out_w;
     }
     if (weights.data) pack_weights(weights);
   }
@@ -218,8 +219,9 @@ bool depthwise_in_lanes_pays(const std::vector<OutputPhase>& phases) {
     return lone && (taps > 25 || (9 < taps && taps < 25 && p.out_h * p.out_w <= 200));
   }
   Costs costs;
-  for (const auto& [phase, first] : phases) {
-    const Costs some = costs_of_sums<T>(double(phase.taps.size()), phase.out_h, phase.out_w, !lone || p.step_w > 1);
+  for (const auto& phase : phases) {
+    const Correlation& part = phase.problem;
+    const Costs some = costs_of_sums<T>(double(part.reduction()), part.out_h, part.out_w, !lone || p.step_w > 1);
     costs.planes += some.planes;
     costs.lanes += some.lanes;
   }

@@ -60,10 +60,12 @@ bool one_tap_inside(const Correlation& problem);
 // The same where each position is read by its own output.
 bool reads_every_position(const Correlation& problem);
 
-// Outputs of one residue class of the stride, as the input gradient has them: the first one stands at y[first].
+// Outputs of one residue class of the stride, as the input gradient has them: the first one stands at y[first], in this
+// column.
 struct OutputPhase {
   Correlation problem;
   std::int64_t first;
+  std::int64_t column = 0;
 };
 // Whether they are a few columns' phases of planes for each of some rows, row by row: these take turns in y's rows.
 template <class T>
