@@ -48,11 +48,26 @@ Blocking choose_blocking(const Correlation& p, std::int64_t chunks, int threads)
   return b;
 }
 
+// Images of a single position each are the positions of one that has its channels last.
+Correlation join_images(const Correlation& problem) {
+  Correlation p = problem;
+  if (!reads_every_position(p) || p.out_h * p.out_w > 1) return p;
+  p.channels_last = true;
+  p.in_w = p.out_w = p.images;
+  p.x_plane = p.y_plane = 1;
+  p.x_row = p.x_image * p.images;
+  p.y_row = p.y_image * p.images;
+  p.x_column = p.x_image;
+  p.y_column = p.y_image;
+  p.images = 1;
+  return p;
+}
+
 template <class T>
 class Gemm final : public PackedCorrelation<T> {
  public:
   Gemm(const Correlation& problem, const Weights<T>& weights)
-      : problem_(problem),
+      : problem_(join_images(problem)),
         lanes_(kernels<T>().lanes),
         vectors_(ceil_div(problem.k, lanes_)),
         chunks_(ceil_div(vectors_, kChunkVectors)),
@@ -241,11 +256,12 @@ class Gemm final : public PackedCorrelation<T> {
 
 // Measured for a single tap against direct: 1.2 to 1.27 times faster at 7x7, 1.05 to 1.1 at 9x9 and 10x10, 0.92 to 1.0
 // at 8x8, 12x12 and 14x14, whose positions fill direct's vectors; there 1.1 from a thousand channels on, and where the
-// step would have direct copy first; 3 at 1x1. 0.54 to 0.7 with 24 output channels or 28x28 positions. With more taps
-// channels_in_lanes does as well or better.
+// step would have direct copy first; 3 at 1x1, and up to 6 in batches, for any channels. 0.54 to 0.7 with 24 output
+// channels or 28x28 positions. With more taps channels_in_lanes does as well or better.
 template <class T>
 bool gemm_pays(const Correlation& p) {
   const std::int64_t lanes = kernels<T>().lanes, positions = p.out_h * p.out_w;
+  if (reads_every_position(p) && positions == 1) return true;
   if (p.taps.size() > 1 || p.k < 2 * lanes || p.c < 64 || positions > 256) return false;
   return 10 * ceil_div(positions, lanes) * lanes >= 11 * positions || (p.c >= 1024 && p.k >= 256) || p.step_w > 1;
 }
