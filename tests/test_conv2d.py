@@ -143,6 +143,8 @@ def test_every_tile_tail(dtype: np.dtype, kernel: int, varied: str) -> None:
         ConvCase((3, 66, 9, 300), (60, 33, 1, 5), (1, 3), ((0, 0), (2, 3)), (1, 1), 2),  # blocks of columns
         ConvCase((33, 2, 3, 3), (4, 2, 3, 3), (1, 1), NO_PADDING, (1, 1), 1),  # many images, one pixel each
         ConvCase((33, 40, 1, 1), (70, 20, 1, 1), (1, 1), NO_PADDING, (1, 1), 2),
+        ConvCase((3, 9, 2, 3), (5, 9, 1, 1), (2, 3), NO_PADDING, (1, 1), 1),  # dx of one, among zeros
+        ConvCase((3, 8, 2, 1), (6, 4, 2, 1), (2, 1), NO_PADDING, (1, 1), 2),  # and one of each phase
         ConvCase((2, 64, 9, 9), (128, 1, 3, 3), (2, 2), ((0, 1), (1, 0)), (1, 1), 64),  # depthwise
         ConvCase(
             (2, 20, 25, 61), (20, 1, 5, 4), (2, 2), ((2, 1), (0, 2)), (1, 1), 20

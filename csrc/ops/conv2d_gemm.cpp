@@ -48,13 +48,13 @@ Blocking choose_blocking(const Correlation& p, std::int64_t chunks, int threads)
   return b;
 }
 
-// Images of a single position each are the positions of one that has its channels last.
+// Images of a single position each are the positions of one that has its channels last. Not so a phase of dx, whose
+// output has neighbours of other phases.
 Correlation join_images(const Correlation& problem) {
   Correlation p = problem;
-  if (!reads_every_position(p) || p.out_h * p.out_w > 1) return p;
+  if (!reads_every_position(p) || p.out_h * p.out_w > 1 || p.y_plane > 1) return p;
   p.channels_last = true;
   p.in_w = p.out_w = p.images;
-  p.x_plane = p.y_plane = 1;
   p.x_row = p.x_image * p.images;
   p.y_row = p.y_image * p.images;
   p.x_column = p.x_image;
