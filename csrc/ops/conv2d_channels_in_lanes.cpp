@@ -405,7 +405,7 @@ struct Costs {
     if (phases > 1) band += 2 * double(p.k) * terms;  // each phase reads all weights to pack its own
     band *= double(phases);
     // Measured: of 121 strided shapes the choice then loses 2 % instead of 4, of 130 dx 3.8 instead of 4.4.
-    if (phases > 1 || p.step_w > 1) band *= 1.2;
+    if (phases > 1 || (p.step_w > 1 && p.taps.size() >= 4)) band *= 1.2;
 
     // Here they are positions of one row, and channels.
     const std::int64_t runs = ceil_div(p.out_w, std::min(kMostProductRows, kernel.most_rows[kChunkVectors]));
