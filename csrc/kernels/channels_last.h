@@ -249,36 +249,6 @@ void depthwise_lanes(const DepthwiseLanes<T>& d) {
 
 // The sums of so many taps stay in registers while the outputs go by.
 template <class T, int TAPS>
-inline void depthwise_lanes_gradient_of(const DepthwiseLanesGradient<T>& g, std::int64_t first) {
-  constexpr std::int64_t L = kLanes<T>;
-  Vec<T> sum[TAPS];
-  const T* tap[TAPS];
-#pragma GCC unroll 9
-  for (int t = 0; t < TAPS; ++t) {
-    sum[t] = load(g.sum + (first + t) * L);
-    tap[t] = g.x + g.tap_offset[first + t];
-  }
-  const T* dy = g.dy;
-  for (std::int64_t i = 0; i < g.rows; ++i)
-    for (std::int64_t at = i * g.x_row, end = at + g.columns * L; at < end; at += L, dy += L) {
-      const Vec<T> value = load(dy);
-#pragma GCC unroll 9
-      for (int t = 0; t < TAPS; ++t) sum[t] += value * load(tap[t] + at);
-    }
-#pragma GCC unroll 9
-  for (int t = 0; t < TAPS; ++t) store(g.sum + (first + t) * L, sum[t]);
-}
-
-template <class T>
-void depthwise_lanes_gradient(const DepthwiseLanesGradient<T>& g) {
-  std::int64_t t = 0;
-  for (; t + 9 <= g.taps; t += 9) depthwise_lanes_gradient_of<T, 9>(g, t);
-  for (; t + 4 <= g.taps; t += 4) depthwise_lanes_gradient_of<T, 4>(g, t);
-  for (; t < g.taps; ++t) depthwise_lanes_gradient_of<T, 1>(g, t);
-}
-
-// The sums of so many taps stay in registers while the outputs go by.
-template <class T, int TAPS>
 inline void depthwise_last_gradient_of(const DepthwiseLastGradient<T>& g, std::int64_t first, std::int64_t c,
                                        std::int64_t n) {
   Vec<T> sum[TAPS];
@@ -288,10 +258,13 @@ inline void depthwise_last_gradient_of(const DepthwiseLastGradient<T>& g, std::i
     sum[t] = load(g.sum + (first + t) * g.sum_tap + c);
     x[t] = g.tap[first + t] + c;
   }
-  for (std::int64_t j = 0; j < g.columns; ++j) {
-    const Vec<T> dy = load_upto(g.dy + j * g.dy_column + c, n);
+  for (std::int64_t i = 0; i < g.rows; ++i) {
+    const T* dy = g.dy + i * g.dy_row + c;
+    for (std::int64_t at = i * g.x_row, end = at + g.columns * g.step; at < end; at += g.step, dy += g.dy_column) {
+      const Vec<T> value = load_upto(dy, n);
 #pragma GCC unroll 9
-    for (int t = 0; t < TAPS; ++t) sum[t] += dy * load_upto(x[t] + j * g.step, n);
+      for (int t = 0; t < TAPS; ++t) sum[t] += value * load_upto(x[t] + at, n);
+    }
   }
 #pragma GCC unroll 9
   for (int t = 0; t < TAPS; ++t) store(g.sum + (first + t) * g.sum_tap + c, sum[t]);

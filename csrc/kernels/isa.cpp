@@ -41,7 +41,6 @@ Kernels<T> make() {
   table.depthwise_last_gradient = depthwise_last_gradient<T>;
   table.turn_planes = turn_planes<T>;
   table.depthwise_lanes = depthwise_lanes<T>;
-  table.depthwise_lanes_gradient = depthwise_lanes_gradient<T>;
   table.pack_panels = pack_panels<T>;
   table.place = place<T>;
   table.pad_rows = pad_rows<T>;

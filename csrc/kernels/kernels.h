@@ -321,14 +321,15 @@ struct DepthwiseLastGrid {
   std::int64_t y_row, y_column;
 };
 
-// Its adjoint for the weights: sum[t·sum_tap + c] += sum over j of dy[j·dy_column + c] · tap[t][j·step + c].
+// Its adjoint for the weights, of several rows: sum[t·sum_tap + c] += sum over i, j of dy[i·dy_row + j·dy_column + c] ·
+// tap[t][i·x_row + j·step + c] for i < rows.
 template <class T>
 struct DepthwiseLastGradient {
   const T* const* tap;
-  std::int64_t step, taps;
+  std::int64_t x_row, step, taps;
   const T* dy;
-  std::int64_t dy_column;
-  std::int64_t columns, channels;
+  std::int64_t dy_row, dy_column;
+  std::int64_t rows, columns, channels;
   T* sum;
   std::int64_t sum_tap;
 };
@@ -362,19 +363,6 @@ struct DepthwiseLanes {
   T* wanted;
   const T* ahead;
   std::int64_t wanted_step, ahead_step;
-};
-
-// The adjoint for the weights, dy being dense: sum[t][c] += sum over i, j of dy[i][j][c] · x[i·x_row + tap_offset[t] +
-// j·lanes + c].
-template <class T>
-struct DepthwiseLanesGradient {
-  const T* x;
-  std::int64_t x_row;
-  std::int64_t taps;
-  const std::int64_t* tap_offset;
-  const T* dy;
-  std::int64_t rows, columns;
-  T* sum;
 };
 
 // Taps that share their loads between output rows: columns of neighbours, or a grid of so many rows and columns, the
@@ -533,7 +521,6 @@ struct Kernels {
   void (*depthwise_last_gradient)(const DepthwiseLastGradient<T>&);
   void (*turn_planes)(const TurnedPlanes<T>&);
   void (*depthwise_lanes)(const DepthwiseLanes<T>&);
-  void (*depthwise_lanes_gradient)(const DepthwiseLanesGradient<T>&);
   // False where a window's maximum is NaN or -inf, whose index is not to be relied on.
   bool (*max_pool)(const Pool<T>&);
   void (*average_pool)(const Pool<T>&);

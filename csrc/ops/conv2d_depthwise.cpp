@@ -315,9 +315,9 @@ void depthwise_last_weight_gradient(const Correlation& p, const T* dy, const T* 
       const T* const from = dy + at.image * p.y_image + at.row * p.y_row + at.column * p.y_column + at.channel;
       std::fill_n(of_block, sums, T(0));
       all.for_runs(all.input(x, at, strip), at, [&](const auto& run) {
-        kernel.depthwise_last_gradient({run.tap, p.step_w * all.x_column(), taps,
-                                        from + run.row * p.y_row + run.column * p.y_column, p.y_column, run.columns,
-                                        at.channels, of_block, width});
+        kernel.depthwise_last_gradient({run.tap, 0, p.step_w * all.x_column(), taps,
+                                        from + run.row * p.y_row + run.column * p.y_column, 0, p.y_column, 1,
+                                        run.columns, at.channels, of_block, width});
       });
       kernel.axpby(T(1), sum, T(1), of_block, sums, sum);
     }

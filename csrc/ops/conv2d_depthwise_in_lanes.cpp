@@ -68,6 +68,15 @@ struct TurnedLayout {
     const std::int64_t own = index * lanes;
     return {std::min(own, groups - lanes), own, std::min(lanes, groups - own)};
   }
+
+  // The chunk's own channels of `count` turned vectors, where they belong among all channels: as planes, or as they are
+  void put_back(const T* turned, std::int64_t count, const Chunk& chunk, bool channels_last, T* to) const {
+    turned += chunk.own - chunk.first;
+    if (channels_last)
+      kernels<T>().copy_rows(turned, lanes, count, chunk.count, to + chunk.own, groups);
+    else
+      kernels<T>().transpose(turned, lanes, count, chunk.count, to + chunk.own * count, count);
+  }
 };
 
 template <class T>
@@ -83,7 +92,6 @@ class DepthwiseInLanes final : public PackedCorrelation<T> {
     for (const OutputPhase& phase : phases) {
       const Correlation& p = phase.problem;
       parts_.push_back({p.out_h, p.out_w, phase.first / y_position_, p.reduction()});
-      written_ += p.out_h * p.out_w;
     }
     if (weights.data) pack_weights(weights);
   }
@@ -100,15 +108,14 @@ class DepthwiseInLanes final : public PackedCorrelation<T> {
       T* const lane_bias = sums + y_positions_ * lanes;
       if (!workspace_holds(call, 0)) {  // what no unit writes
         std::fill_n(strip, layout_.size, T(0));
-        if (written_ < y_positions_) std::fill_n(sums, y_positions_ * lanes, T(0));
+        if (parts_.size() > 1) std::fill_n(sums, y_positions_ * lanes, T(0));  // there may be phases without taps
         std::fill_n(lane_bias, lanes, T(0));
       }
       if (bias) std::copy_n(bias + chunk.first, lanes, lane_bias);
       kernel.turn_planes({x + image * p_.x_image + chunk.first * p_.x_plane, p_.x_plane, p_.x_column,
                           std::int64_t(place_.size()), place_.data(), strip});
-      T* const to = y + image * p_.y_image + chunk.own * p_.y_plane;
       // Lines of y, and of the next unit's x where it follows
-      T* wanted = to;
+      T* wanted = y + image * p_.y_image + chunk.own * p_.y_plane;
       const T* ahead = x + image * p_.x_image + (chunk.first + lanes) * p_.x_plane;
       const std::int64_t wanted_step = p_.channels_last ? y_position_ : lanes;
       const std::int64_t ahead_step = p_.channels_last ? 0 : lanes * p_.x_plane / y_positions_;
@@ -125,11 +132,7 @@ class DepthwiseInLanes final : public PackedCorrelation<T> {
         tap_offset += part.taps;
       }
       if (relu) kernel.relu(sums, y_positions_ * lanes, sums);
-      const T* const own = sums + chunk.own - chunk.first;
-      if (p_.channels_last)
-        kernel.copy_rows(own, lanes, y_positions_, chunk.count, to, y_position_);
-      else
-        kernel.transpose(own, lanes, y_positions_, chunk.count, to, p_.y_plane);
+      layout_.put_back(sums, y_positions_, chunk, p_.channels_last, y + image * p_.y_image);
     });
   }
 
@@ -161,14 +164,17 @@ class DepthwiseInLanes final : public PackedCorrelation<T> {
   TurnedLayout<T> layout_;
   std::vector<std::int64_t> place_;
   std::int64_t y_positions_, y_position_;  // of a plane of y; elements from one to the next
-  std::int64_t written_ = 0;               // of those, by all phases
   std::vector<Part> parts_;
   Scratch<T> weight_;
 };
 
 template <class T>
-bool serves(const Correlation& p) {
-  if (p.c > 1 || p.k > 1 || p.groups < kernels<T>().lanes) return false;
+bool one_channel_each(const Correlation& p) {
+  return p.c == 1 && p.k == 1 && p.groups >= kernels<T>().lanes;
+}
+
+template <class T>
+bool fits(const Correlation& p) {
   const TurnedLayout<T> layout(p);
   return std::max(layout.size, p.y_image / p.groups * layout.lanes) * std::int64_t(sizeof(T)) <= kMostBytes;
 }
@@ -208,10 +214,10 @@ bool lanes_beat_planes(const Correlation& p, const Costs& of_image) {
 
 template <class T>
 bool depthwise_in_lanes_pays(const std::vector<OutputPhase>& phases) {
+  if (!one_channel_each<T>(phases.front().problem)) return false;
   const bool lone = phases.size() == 1;
-  if (phases.front().problem.c > 1) return false;
   const Correlation p = all_phases(phases);
-  if (!serves<T>(p) || (lone && p.out_h * p.out_w * p.groups < p.y_image)) return false;  // one of several phases
+  if (!fits<T>(p) || (lone && p.out_h * p.out_w * p.groups < p.y_image)) return false;  // one of several phases
   if (p.channels_last) {
     // Against kernels that read channels where they lie: measured 1.0 to 1.4 times faster for 6x6 and 7x7, as fast for
     // 4x4 on small maps; 0.4 to 0.9 on larger ones, and where these kernels have 3x3 or 5x5 taps in registers.
@@ -230,7 +236,7 @@ bool depthwise_in_lanes_pays(const std::vector<OutputPhase>& phases) {
 
 template <class T>
 bool depthwise_in_lanes_gradient_pays(const Correlation& p) {
-  if (!serves<T>(p)) return false;
+  if (!one_channel_each<T>(p) || !fits<T>(p)) return false;
   // Read where they lie: measured 1.2 to 4 times faster, but 0.3 to 1.0 for 3x3 on larger maps
   if (p.channels_last) return p.taps.size() > 9 || p.out_h * p.out_w <= 64;
   return lanes_beat_planes<T>(p, costs_of_gradient<T>(p));
@@ -253,9 +259,8 @@ void depthwise_in_lanes_weight_gradient(const Correlation& p, const T* dy, const
   const std::int64_t slices = std::clamp<std::int64_t>(most_slices / layout.chunks, 1, p.images);
   const std::int64_t outputs = p.out_h * p.out_w, workspace = layout.size + outputs * lanes + sums;
   const std::int64_t rows_at_once = std::clamp<std::int64_t>(most_outputs / p.out_w, 1, p.out_h);
+  const std::int64_t x_row = p.step_h * layout.pitch;
   const std::vector<std::int64_t> place = layout.places(p);
-  std::vector<std::int64_t> position(std::size_t(outputs), 0);
-  for (std::size_t i = 1; i < position.size(); ++i) position[i] = position[i - 1] + lanes;
   const Scratch<T> partial(std::size_t(layout.chunks * slices * sums));
   const std::uint64_t call = new_call();
   parallel_for(layout.chunks * slices, p.macs(), [&](std::int64_t unit) {
@@ -265,30 +270,29 @@ void depthwise_in_lanes_weight_gradient(const Correlation& p, const T* dy, const
     T* const turned = strip + layout.size;
     T* const of_rows = turned + outputs * lanes;
     T* const sum = partial.data() + unit * sums;
+    std::vector<const T*> tap(layout.tap_offset.size());
     std::fill_n(sum, sums, T(0));
     for (std::int64_t image = p.images * slice / slices; image < p.images * (slice + 1) / slices; ++image) {
       kernel.turn_planes(
           {x + image * p.x_image + first * p.x_plane, p.x_plane, p.x_column, p.in_h * p.in_w, place.data(), strip});
-      kernel.turn_planes(
-          {dy + image * p.y_image + first * p.y_plane, p.y_plane, p.y_column, outputs, position.data(), turned});
+      const T* const from = dy + image * p.y_image + first * p.y_plane;
+      if (p.channels_last)
+        kernel.copy_rows(from, p.y_column, outputs, lanes, turned, lanes);
+      else
+        kernel.transpose(from, p.y_plane, lanes, outputs, turned, lanes);
       for (std::int64_t row = 0; row < p.out_h; row += rows_at_once) {
+        for (std::size_t t = 0; t < tap.size(); ++t) tap[t] = strip + row * x_row + layout.tap_offset[t];
         std::fill_n(of_rows, sums, T(0));
-        kernel.depthwise_lanes_gradient({strip + row * p.step_h * layout.pitch, p.step_h * layout.pitch, taps,
-                                         layout.tap_offset.data(), turned + row * p.out_w * lanes,
-                                         std::min(rows_at_once, p.out_h - row), p.out_w, of_rows});
+        kernel.depthwise_last_gradient({tap.data(), x_row, lanes, taps, turned + row * p.out_w * lanes, p.out_w * lanes,
+                                        lanes, std::min(rows_at_once, p.out_h - row), p.out_w, lanes, of_rows, lanes});
         kernel.axpby(T(1), sum, T(1), of_rows, sums, sum);
       }
     }
   });
   for (std::int64_t index = 0; index < layout.chunks; ++index) {
-    const Chunk chunk = layout.chunk(index);
     T* const sum = partial.data() + index * slices * sums;
     for (std::int64_t slice = 1; slice < slices; ++slice) kernel.axpby(T(1), sum, T(1), sum + slice * sums, sums, sum);
-    const T* const own = sum + chunk.own - chunk.first;
-    if (p.channels_last)
-      kernel.copy_rows(own, lanes, taps, chunk.count, dw + chunk.own, p.groups);
-    else
-      kernel.transpose(own, lanes, taps, chunk.count, dw + chunk.own * taps, taps);
+    layout.put_back(sum, taps, layout.chunk(index), p.channels_last, dw);
   }
 }
 

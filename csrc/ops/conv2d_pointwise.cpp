@@ -122,6 +122,20 @@ class Pointwise final : public PackedCorrelation<T> {
     bool relu;
   };
 
+  // Calls body(k, rows) for each panel of output channels, for which the tile then adds the products with input
+  // channels from c on.
+  template <class Body>
+  void for_panels(const Panels& own, std::int64_t c, bool last, Tile<T>& tile, Body&& body) const {
+    tile.add = c > 0;
+    tile.relu = own.relu && last;
+    for (std::int64_t panel = own.begin; panel < own.end; ++panel) {
+      const std::int64_t k = panel_begin(panel), rows = panel_begin(panel + 1) - k;
+      tile.a = packed_.data() + (own.group * problem_.k + k) * problem_.c + c * rows;
+      tile.bias = own.bias && last ? own.bias + k : nullptr;
+      body(k, rows);
+    }
+  }
+
   // Whole tiles of positions [first, first + count) of one image's group, x and y.
   void multiply_lying(const Panels& own, const T* x, std::int64_t first, std::int64_t count, T* y) const {
     const Correlation& p = problem_;
@@ -132,18 +146,13 @@ class Pointwise final : public PackedCorrelation<T> {
     for (std::int64_t c = 0; c < p.c; c += kLyingChannels) {
       const bool last = c + kLyingChannels >= p.c;
       tile.taps = std::min(kLyingChannels, p.c - c);
-      tile.add = c > 0;
-      tile.relu = own.relu && last;
-      for (std::int64_t panel = own.begin; panel < own.end; ++panel) {
-        const std::int64_t k = panel_begin(panel), rows = panel_begin(panel + 1) - k;
-        tile.bias = own.bias && last ? own.bias + k : nullptr;
-        tile.a = packed_.data() + (own.group * p.k + k) * p.c + c * rows;
+      for_panels(own, c, last, tile, [&](std::int64_t k, std::int64_t rows) {
         for (std::int64_t at = first; at < first + count; at += width_) {
           tile.b = x + c * p.x_plane + at;
           tile.c = y + k * p.y_plane + at;
           kernels<T>().tile[rows][vectors_](tile);
         }
-      }
+      });
     }
   }
 
@@ -176,13 +185,8 @@ class Pointwise final : public PackedCorrelation<T> {
       tile.channels = 1;
       tile.taps = channels;
       tile.tap_offset = channel_offset_.data();
-      tile.add = c > 0;
-      tile.relu = own.relu && last;
-      for (std::int64_t panel = own.begin; panel < own.end; ++panel) {
-        const std::int64_t k = panel_begin(panel), rows = panel_begin(panel + 1) - k;
-        tile.a = packed_.data() + (own.group * p.k + k) * p.c + c * rows;
+      for_panels(own, c, last, tile, [&](std::int64_t k, std::int64_t rows) {
         tile.b = columns;
-        tile.bias = own.bias && last ? own.bias + k : nullptr;
         for (std::int64_t at = 0; at < count; at += width_, tile.b += channels * width_) {
           const std::int64_t in_tile = std::min(width_, count - at);
           tile.c = in_place(in_tile) ? y + k * p.y_plane + first + at : sums_of(at, k);
@@ -192,7 +196,7 @@ class Pointwise final : public PackedCorrelation<T> {
             kernel.place({tile.c, width_, int(rows), first + at, in_tile, p.out_w, p.out_w, y + k * p.y_plane,
                           p.y_plane, p.y_row, p.y_column});
         }
-      }
+      });
     }
   }
 
