@@ -26,6 +26,7 @@ struct Blocking {
   int vectors;
   std::int64_t panels;
   std::int64_t block_h, block_w;
+  bool by_rows;  // a tile ends with its row, or runs on to the next one
 
   std::int64_t panel_begin(std::int64_t panel, std::int64_t k) const { return k * panel / panels; }
 };
@@ -37,37 +38,40 @@ void run_panel(const Correlation& p, const Blocking& blocking, const BandLayout&
                const T* bias, bool relu, std::int64_t block_h, std::int64_t block_w, T* tile_sums, T* y) {
   const Kernels<T>& kernel = kernels<T>();
   const std::int64_t tile_width = blocking.vectors * kernel.lanes;
-  const std::int64_t positions = (block_h - 1) * layout.pitch + block_w;
   const std::int64_t taps = std::int64_t(p.taps.size());
   const std::int64_t channels_a_step = channels_in_registers(p);
-  for (std::int64_t first = 0; first < positions; first += tile_width) {
-    const std::int64_t count = std::min(tile_width, positions - first);
-    const std::int64_t width = ceil_div(count, kernel.lanes) * kernel.lanes;
-    const std::int64_t row = first / layout.pitch, column = first % layout.pitch;
-    const bool in_place = p.y_column == 1 && column + width <= block_w;
-    Tile<T> tile{};
-    tile.a = packed;
-    tile.b = band + first;
-    tile.channels = 1;
-    tile.tap_offset = term_offset.data();
-    tile.c = in_place ? y + row * p.y_row + column : tile_sums;
-    tile.c_stride = in_place ? p.y_plane : width;
-    for (std::int64_t c = 0; c < p.c; c += channels_a_step) {
-      const std::int64_t channels = std::min(channels_a_step, p.c - c);
-      tile.taps = channels * taps;
-      tile.add = c > 0;
-      if (c + channels == p.c) {
-        tile.bias = bias;
-        tile.relu = relu;
+  const bool dense = p.y_column == 1 && layout.pitch == block_w && p.y_row == block_w;
+  const std::int64_t rows_a_run = blocking.by_rows && !dense ? 1 : block_h;
+  const std::int64_t positions = (rows_a_run - 1) * layout.pitch + block_w;  // of a run
+  for (std::int64_t top = 0; top < block_h; top += rows_a_run)
+    for (std::int64_t first = 0; first < positions; first += tile_width) {
+      const std::int64_t count = std::min(tile_width, positions - first);
+      const std::int64_t width = ceil_div(count, kernel.lanes) * kernel.lanes;
+      const std::int64_t row = first / layout.pitch, column = first % layout.pitch;
+      const bool in_place = dense ? width == count : p.y_column == 1 && column + width <= block_w;
+      Tile<T> tile{};
+      tile.a = packed;
+      tile.b = band + top * layout.pitch + first;
+      tile.channels = 1;
+      tile.tap_offset = term_offset.data();
+      tile.c = in_place ? y + (top + row) * p.y_row + column : tile_sums;
+      tile.c_stride = in_place ? p.y_plane : width;
+      for (std::int64_t c = 0; c < p.c; c += channels_a_step) {
+        const std::int64_t channels = std::min(channels_a_step, p.c - c);
+        tile.taps = channels * taps;
+        tile.add = c > 0;
+        if (c + channels == p.c) {
+          tile.bias = bias;
+          tile.relu = relu;
+        }
+        kernel.tile[rows][width / kernel.lanes](tile);
+        tile.a += channels * taps * rows;
+        tile.b += channels * layout.channel_stride;
       }
-      kernel.tile[rows][width / kernel.lanes](tile);
-      tile.a += channels * taps * rows;
-      tile.b += channels * layout.channel_stride;
+      if (!in_place)
+        kernel.place({tile_sums, width, int(rows), first, count, layout.pitch, block_w, y + top * p.y_row, p.y_plane,
+                      p.y_row, p.y_column});
     }
-    if (!in_place)
-      kernel.place(
-          {tile_sums, width, int(rows), first, count, layout.pitch, block_w, y, p.y_plane, p.y_row, p.y_column});
-  }
 }
 
 template <class T>
@@ -77,6 +81,9 @@ Blocking choose_blocking(const Correlation& p) {
   const std::int64_t vectors = ceil_div(p.out_h * p.out_w, kernel.lanes);
   b.vectors = int(std::min(tile_vectors<T>(p.k), vectors));
   b.panels = ceil_div(p.k, kernel.most_rows[b.vectors]);
+  // Whole lines of the cache are then stored straight from the registers: 1.1 to 1.3 times faster with a few channels.
+  const auto whole_lines = [&](std::int64_t values) { return values % kernel.lanes == 0; };
+  b.by_rows = p.y_column == 1 && whole_lines(p.out_w) && whole_lines(p.y_row) && whole_lines(p.y_plane);
   // Whole rows while a band of a few rows fits, else as many columns as do.
   b.block_w = p.out_w;
   b.block_h = p.out_h;
