@@ -26,7 +26,7 @@ void rows_product(const RowsProduct<T>& t) {
       Vec<T> columns[V];
 #pragma GCC unroll 4
       for (int j = 0; j < V; ++j) columns[j] = load(u + (k * V + j) * L);
-#pragma GCC unroll 24
+#pragma GCC unroll 16
       for (int i = 0; i < R; ++i)
 #pragma GCC unroll 4
         for (int j = 0; j < V; ++j) sum[i][j] += v[i / 3][i % 3 * row + k] * columns[j];
@@ -49,7 +49,7 @@ void rows_product(const RowsProduct<T>& t) {
 
 template <class T, int R, int V>
 void add_rows_products(Kernels<T>& table) {
-  if constexpr (R <= tallest<V>() && R <= kMostProductRows) {
+  if constexpr (R <= tallest<V>()) {
     table.rows_product[R][V] = rows_product<T, R, V>;
     add_rows_products<T, R + 1, V>(table);
   }

@@ -6,11 +6,10 @@
 
 namespace convnet {
 
-constexpr int kMostRows = 24;        // the tallest tile of any instruction set
+constexpr int kMostRows = 16;        // the tallest tile
 constexpr int kMostVectors = 4;      // the widest
 constexpr int kMostPositions = 256;  // packed at once
 constexpr int kMostProductVectors = 3;
-constexpr int kMostProductRows = 14;  // of rows_product and scattered_product
 
 // One tile of a product: c[i][j] (+)= sum over channels p and taps t of a[(p·taps + t)][i] · b[p·channel_stride +
 // tap_offset[t] + j] for i < rows, j < vectors·lanes. A plain matrix product has one tap at offset 0. Terms are added
@@ -506,8 +505,8 @@ struct Kernels {
   int most_product_rows[kMostProductVectors + 1];  // of product, 0 where there is none
   void (*tile[kMostRows + 1][kMostVectors + 1])(const Tile<T>&);
   void (*product[kMostRows + 1][kMostProductVectors + 1])(const Product<T>&);
-  void (*scattered_product[kMostProductRows + 1][kMostProductVectors + 1])(const ScatteredProduct<T>&);
-  void (*rows_product[kMostProductRows + 1][kMostProductVectors + 1])(const RowsProduct<T>&);
+  void (*scattered_product[kMostRows + 1][kMostProductVectors + 1])(const ScatteredProduct<T>&);
+  void (*rows_product[kMostRows + 1][kMostProductVectors + 1])(const RowsProduct<T>&);
   void (*pack_panels)(const PanelPacking<T>&);
   void (*place)(const Placement<T>&);
 

@@ -23,7 +23,7 @@ void tile(const Tile<T>& t) {
       Vec<T> columns[V];
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) columns[v] = load(b + v * L);
-#pragma GCC unroll 24
+#pragma GCC unroll 16
       for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) sum[r][v] += a[r] * columns[v];
@@ -31,24 +31,24 @@ void tile(const Tile<T>& t) {
   }
   T* c = t.c;
   if (t.add) {
-#pragma GCC unroll 24
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) sum[r][v] += load(c + r * t.c_stride + v * L);
   }
   if (t.bias) {
-#pragma GCC unroll 24
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) sum[r][v] += t.bias[r];
   }
   if (t.relu) {
-#pragma GCC unroll 24
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) sum[r][v] = positive_part<T>(sum[r][v]);
   }
-#pragma GCC unroll 24
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r, c += t.c_stride)
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) store(c + v * L, sum[r][v]);
@@ -72,7 +72,7 @@ void add_tiles(Kernels<T>& table) {
 // The last store of a tile whose columns are output channels; m is dense.
 template <class T, int R, int V>
 inline void finish_product(const Vec<T> (&sum)[R][V], bool add, const T* bias, bool relu, T* m) {
-#pragma GCC unroll 24
+#pragma GCC unroll 16
   for (int i = 0; i < R; ++i)
 #pragma GCC unroll 4
     for (int j = 0; j < V; ++j, m += kLanes<T>) {
@@ -110,7 +110,7 @@ void product(const Product<T>& t) {
     Vec<T> columns[V];
 #pragma GCC unroll 4
     for (int j = 0; j < V; ++j) columns[j] = load(u + j * L);
-#pragma GCC unroll 24
+#pragma GCC unroll 16
     for (int i = 0; i < R; ++i)
 #pragma GCC unroll 4
       for (int j = 0; j < V; ++j) sum[i][j] += v[i] * columns[j];
@@ -135,7 +135,7 @@ void scattered_product(const ScatteredProduct<T>& t) {
   constexpr int L = kLanes<T>;
   Vec<T> sum[R][V] = {};
   const T* row[R];
-#pragma GCC unroll 24
+#pragma GCC unroll 16
   for (int i = 0; i < R; ++i) row[i] = t.x + t.row_offset[i];
   const T* u = t.u;
   for (std::int64_t r = 0; r < t.rows; ++r)
@@ -143,7 +143,7 @@ void scattered_product(const ScatteredProduct<T>& t) {
       Vec<T> columns[V];
 #pragma GCC unroll 4
       for (int j = 0; j < V; ++j) columns[j] = load(u + j * L);
-#pragma GCC unroll 24
+#pragma GCC unroll 16
       for (int i = 0; i < R; ++i)
 #pragma GCC unroll 4
         for (int j = 0; j < V; ++j) sum[i][j] += row[i][at] * columns[j];
@@ -162,7 +162,7 @@ void add_products(Kernels<T>& table) {
   if constexpr (R <= tallest_product<V>()) {
     table.product[R][V] = product<T, R, V>;
     table.most_product_rows[V] = R;
-    if constexpr (R <= kMostProductRows && V < 3) table.scattered_product[R][V] = scattered_product<T, R, V>;
+    if constexpr (V < 3) table.scattered_product[R][V] = scattered_product<T, R, V>;
     add_products<T, R + 1, V>(table);
   }
 }

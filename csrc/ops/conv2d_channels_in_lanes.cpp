@@ -51,7 +51,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
         chunks_(ceil_div(vectors_, kChunkVectors)),
         chunks_at_once_(p_.channels_last ? std::min(chunks_, kChunksAtOnce) : 1),
         turns_(take_turns<T>(phases) ? std::size_t(p_.y_column) : 1),
-        most_rows_(std::min(kMostProductRows, kernels<T>().most_rows[kChunkVectors])),
+        most_rows_(kernels<T>().most_rows[kChunkVectors]),
         packed_(weights.data ? packed_size() : 0) {
     cut_input();
     std::int64_t terms = 0;
@@ -408,7 +408,7 @@ struct Costs {
     if (phases > 1 || (p.step_w > 1 && p.taps.size() >= 4)) band *= 1.2;
 
     // Here they are positions of one row, and channels.
-    const std::int64_t runs = ceil_div(p.out_w, std::min(kMostProductRows, kernel.most_rows[kChunkVectors]));
+    const std::int64_t runs = ceil_div(p.out_w, kernel.most_rows[kChunkVectors]);
     const double run = double(p.out_w) / double(runs);
     const double term = double(vectors / 2) * term_cycles(run, 2) + double(vectors % 2) * term_cycles(run, 1);
     const double sums = double(ceil_div(vectors, 2)) * std::ceil(terms / double(kTermsInRegisters));

@@ -54,7 +54,7 @@ bool few_channels(const Correlation& p) {
 
   // Here they are input channels with taps, and output channels; the rows' places take more registers than there are.
   const auto chunk_cycles = [&](std::int64_t chunk) {
-    const std::int64_t tiles = ceil_div(p.reduction(), std::min(kMostProductRows, kernel.most_rows[chunk]));
+    const std::int64_t tiles = ceil_div(p.reduction(), kernel.most_rows[chunk]);
     const double rows = double(p.reduction()) / double(tiles), spilled = rows > 8 ? 1.6 : 1.1;
     return double(tiles) * (double(positions) * term_cycles(spilled * rows, chunk) +
                             2 * kTileCycles * double(ceil_div(positions, kBlockPositions)));  // sums are read, too
@@ -115,7 +115,7 @@ void few_channels_weight_gradient(const Correlation& p, const T* dy, const T* x,
           kernel.copy_rows(from, p.y_column, h * p.out_w, count, turned, width);
         else
           kernel.transpose(from, p.y_plane, count, h * p.out_w, turned, width);
-        const std::int64_t panels = ceil_div(rows, std::min<std::int64_t>(kernel.most_rows[chunk], kMostProductRows));
+        const std::int64_t panels = ceil_div(rows, kernel.most_rows[chunk]);
         for (std::int64_t panel = 0; panel < panels; ++panel) {
           const std::int64_t first = rows * panel / panels, some = rows * (panel + 1) / panels - first;
           kernel.scattered_product[some][chunk]({band, row_offset.data() + first, h, p.out_w,

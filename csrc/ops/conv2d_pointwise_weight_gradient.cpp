@@ -99,7 +99,7 @@ void pointwise_weight_gradient(const Correlation& p, const T* dy, const T* x, T*
   const Side<T> lying = dy_lies ? of_dy : of_x, turned = dy_lies ? of_x : of_dy;
   const std::int64_t lanes = kernel.lanes, vectors = ceil_div(turned.channels, lanes), width = vectors * lanes;
   const std::int64_t chunks = ceil_div(vectors, kChunkVectors);
-  const std::int64_t panels = ceil_div(lying.channels, std::min(kMostProductRows, kernel.most_rows[kChunkVectors]));
+  const std::int64_t panels = ceil_div(lying.channels, kernel.most_rows[kChunkVectors]);
   const auto chunk_begin = [&](std::int64_t chunk) { return vectors * chunk / chunks * lanes; };
   const auto panel_begin = [&](std::int64_t panel) { return lying.channels * panel / panels; };
 

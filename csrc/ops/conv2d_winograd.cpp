@@ -206,8 +206,7 @@ class Winograd final : public PackedCorrelation<float> {
 
   std::int64_t most_rows(std::int64_t vectors) const {
     const Kernels<float>& kernel = kernels<float>();
-    return channels_in_lanes_ ? std::min(kMostProductRows, kernel.most_rows[vectors])
-                              : kernel.most_product_rows[vectors];
+    return channels_in_lanes_ ? kernel.most_rows[vectors] : kernel.most_product_rows[vectors];
   }
   // From point to point: a vector more than needed, or all 36 would fall into a few of the cache's sets.
   std::int64_t v_point(const Blocking& b) const {
