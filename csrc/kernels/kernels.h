@@ -8,7 +8,7 @@ namespace convnet {
 
 constexpr int kMostRows = 16;        // the tallest tile
 constexpr int kMostVectors = 4;      // the widest
-constexpr int kMostPositions = 256;  // packed at once
+constexpr int kMostPositions = 512;  // packed at once
 constexpr int kMostProductVectors = 3;
 
 // One tile of a product: c[i][j] (+)= sum over channels p and taps t of a[(p·taps + t)][i] · b[p·channel_stride +
@@ -26,6 +26,22 @@ struct Tile {
   bool add;               // to what c holds
   const T* bias;          // one a row, or null
   bool relu;              // after everything
+};
+
+// Memory that is wanted soon, `rows` rows of `columns` values: a line of the cache is fetched every `every` terms.
+template <class T>
+struct Ahead {
+  const T* x;
+  std::int64_t rows, x_row, columns, every;
+};
+
+// A tile of kStreamedVectors vectors whose columns lie far apart, in memory that another tile fetched ahead: what it
+// reads it leaves in `copy`, dense, unless that is null.
+constexpr int kStreamedVectors = 2;
+template <class T>
+struct StreamedTile : Tile<T> {
+  T* copy;
+  Ahead<T> ahead;
 };
 
 // One tile of a product whose columns are output channels: m[i][j] (+)= sum over terms t of v[t·v_term + i] · u[t·width
@@ -504,6 +520,7 @@ struct Kernels {
   int most_rows[kMostVectors + 1];                 // the tallest tile of so many vectors that stays in registers
   int most_product_rows[kMostProductVectors + 1];  // of product, 0 where there is none
   void (*tile[kMostRows + 1][kMostVectors + 1])(const Tile<T>&);
+  void (*streamed_tile[kMostRows + 1])(const StreamedTile<T>&);  // null where it has less than half the rows it could
   void (*product[kMostRows + 1][kMostProductVectors + 1])(const Product<T>&);
   void (*scattered_product[kMostRows + 1][kMostProductVectors + 1])(const ScatteredProduct<T>&);
   void (*rows_product[kMostRows + 1][kMostProductVectors + 1])(const RowsProduct<T>&);

@@ -8,8 +8,9 @@
 namespace convnet {
 namespace {
 
-template <class T, int R, int V>
-void tile(const Tile<T>& t) {
+// `each_term` is given the columns as they are read.
+template <class T, int R, int V, class EachTerm>
+[[gnu::always_inline]] inline void multiply_tile(const Tile<T>& t, EachTerm&& each_term) {
   constexpr int L = kLanes<T>;
   Vec<T> sum[R][V] = {};
   const T* a = t.a;
@@ -23,6 +24,7 @@ void tile(const Tile<T>& t) {
       Vec<T> columns[V];
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) columns[v] = load(b + v * L);
+      each_term(columns);
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
@@ -54,6 +56,39 @@ void tile(const Tile<T>& t) {
     for (int v = 0; v < V; ++v) store(c + v * L, sum[r][v]);
 }
 
+template <class T, int R, int V>
+void tile(const Tile<T>& t) {
+  multiply_tile<T, R, V>(t, [](const auto&) {});
+}
+
+template <class T, int R>
+void streamed_tile(const StreamedTile<T>& t) {
+  constexpr int V = kStreamedVectors, L = kLanes<T>;
+  constexpr std::int64_t line = 64 / sizeof(T);
+  T* copy = t.copy;
+  const Ahead<T>& ahead = t.ahead;
+  const T *row = ahead.x, *at = row, *end = row + ahead.columns;
+  const T* const last = row + (ahead.rows - 1) * ahead.x_row;
+  std::int64_t wait = ahead.rows > 0 ? ahead.every : 0;  // for so many terms; 0: for good
+  multiply_tile<T, R, V>(t, [&](const Vec<T>(&columns)[V]) {
+    if (copy) {
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v, copy += L) store(copy, columns[v]);
+    }
+    if (--wait == 0) {
+      __builtin_prefetch(at, 0, 2);
+      at += line;
+      wait = ahead.every;
+      if (at >= end) {
+        if (row == last) wait = 0;
+        row += ahead.x_row;
+        at = row;
+        end += ahead.x_row;
+      }
+    }
+  });
+}
+
 // The tallest tile of V vectors whose sums, columns and one broadcast fit into the registers.
 template <int V>
 constexpr int tallest() {
@@ -65,6 +100,7 @@ template <class T, int R, int V>
 void add_tiles(Kernels<T>& table) {
   if constexpr (R <= tallest<V>()) {
     table.tile[R][V] = tile<T, R, V>;
+    if constexpr (V == kStreamedVectors && 2 * R >= tallest<V>()) table.streamed_tile[R] = streamed_tile<T, R>;
     add_tiles<T, R + 1, V>(table);
   }
 }

@@ -1,8 +1,10 @@
 // The GEMM algorithm for a single tap, a 1x1 kernel: a tile's columns are output positions, its rows output channels.
 // The positions of a few tiles, which run on over the ends of rows, are packed tile by tile, the input channels
 // outermost, and multiplied with one panel of output channels after the other. Every tile but an image's last is full
-// and aligned, and is read as it follows in memory. A few output channels would hardly repay the packing: their tiles
-// read the image where it lies, a few input channels at a time.
+// and aligned, and is read as it follows in memory. Where the image has no gaps, the first panel's tiles read it where
+// it lies and pack what they read for the other panels, and all tiles together fetch the block that comes next: so
+// neither the memory nor the packing takes time of its own (measured: 1.05 to 1.3 times faster). A few output channels
+// would hardly repay even that: their tiles read the image where it lies, a few input channels at a time.
 #include <algorithm>
 #include <vector>
 
@@ -16,21 +18,24 @@
 namespace convnet {
 namespace {
 
-constexpr std::int64_t kVectors = 2;                // of positions, in a tile
-constexpr std::int64_t kChannelsInRegisters = 512;  // summed before they meet the earlier ones
-constexpr std::int64_t kTilesBytes = 256 << 10;     // of the second-level cache, for the tiles packed at once
-constexpr std::int64_t kLyingChannels = 32;         // where the image lies: whose lines the processor fetches ahead
-constexpr std::int64_t kLyingPositions = 1024;      // whose sums stay in the cache meanwhile
-constexpr std::int64_t kMostLyingRows = 32;         // output channels that read it; more than a panel of them,
-constexpr std::int64_t kMostLyingBytes = 2 << 20;   // if it is no larger: measured 1.1 to 1.6 times faster, else 0.9
+constexpr std::int64_t kVectors = kStreamedVectors;  // of positions, in a tile
+constexpr std::int64_t kChannelsInRegisters = 512;   // summed before they meet the earlier ones
+constexpr std::int64_t kTilesBytes = 512 << 10;      // of the second-level cache, for the tiles packed at once
+constexpr std::int64_t kLyingChannels = 32;          // where the image lies: whose lines the processor fetches ahead
+constexpr std::int64_t kLyingPositions = 1024;       // whose sums stay in the cache meanwhile
+constexpr std::int64_t kMostLyingRows = 28;          // output channels that read it; more than a panel of them,
+constexpr std::int64_t kMostLyingBytes = 2 << 20;    // if it is no larger: measured 1.1 to 1.6 times faster, else 0.9
+
+// Each position is read by its own output, and they follow one another.
+bool lies_dense(const Correlation& p) { return reads_every_position(p) && p.x_row == p.in_w; }
 
 // From the first channel on, and each position for its output, as it lies; y does too.
 template <class T>
 bool pointwise_lies(const Correlation& p) {
   const std::int64_t panel = kernels<T>().most_rows[kVectors];
   const std::int64_t image = p.c * p.in_h * p.in_w * std::int64_t(sizeof(T));
-  return (p.k <= panel || (p.k <= kMostLyingRows && image <= kMostLyingBytes)) && reads_every_position(p) &&
-         p.x_row == p.in_w && p.y_column == 1 && p.y_row == p.out_w;
+  return (p.k <= panel || (p.k <= kMostLyingRows && image <= kMostLyingBytes)) && lies_dense(p) && p.y_column == 1 &&
+         p.y_row == p.out_w;
 }
 
 template <class T>
@@ -42,13 +47,14 @@ class Pointwise final : public PackedCorrelation<T> {
         vectors_(lies_ ? tile_vectors<T>(problem.k) : kVectors),
         width_(vectors_ * kernels<T>().lanes),
         panels_(ceil_div(problem.k, kernels<T>().most_rows[vectors_])),
+        streams_(!lies_ && lies_dense(problem) && kernels<T>().streamed_tile[problem.k / panels_]),
         tiles_(ceil_div(positions(), width_)),
         step_(std::min(problem.c, kChannelsInRegisters)),
         tiles_at_once_(std::clamp<std::int64_t>(kTilesBytes / (step_ * width_ * std::int64_t(sizeof(T))), 1,
                                                 kMostPositions / width_)),
         packed_(weights.data ? packed_size() : 0) {
     for (std::int64_t c = 0; c < step_; ++c) channel_offset_.push_back(c * width_);
-    for (std::int64_t c = 0; c < kLyingChannels; ++c) lying_offset_.push_back(c * problem.x_plane);
+    for (std::int64_t c = 0; c < std::max(step_, kLyingChannels); ++c) lying_offset_.push_back(c * problem.x_plane);
     if (weights.data) pack_weights(weights);
   }
 
@@ -56,22 +62,20 @@ class Pointwise final : public PackedCorrelation<T> {
     const Correlation& p = problem_;
     const Cut cut = this->cut();
     parallel_for(cut.units(p), p.macs(), [&](std::int64_t unit) {
-      const std::int64_t run = unit % cut.runs, block = unit / cut.runs % cut.blocks,
-                         plane = unit / cut.runs / cut.blocks, group = plane % p.groups, image = plane / p.groups;
-      Panels own{group, panels_ * run / cut.runs, panels_ * (run + 1) / cut.runs, bias ? bias + group * p.k : nullptr,
-                 relu};
-      const T* const from = x + image * p.x_image + group * p.c * p.x_plane;
-      T* const to = y + image * p.y_image + group * p.k * p.y_plane;
-      const std::int64_t end = std::min(tiles_ * (block + 1) / cut.blocks * width_, positions());
-      std::int64_t first = tiles_ * block / cut.blocks * width_;
+      const std::int64_t run = unit % cut.runs, index = unit / cut.runs;
+      Block block = this->block(cut, index, x);
+      const bool goes_on = cut.runs == 1 && unit + 1 < cut.units(p);
+      const Block next = goes_on ? this->block(cut, index + 1, x) : Block{};
+      Panels own{block.group, panels_ * run / cut.runs, panels_ * (run + 1) / cut.runs,
+                 bias ? bias + block.group * p.k : nullptr, relu};
+      T* const to = y + block.image * p.y_image + block.group * p.k * p.y_plane;
       if (lies_) {
-        const std::int64_t whole = first + (end - first) / width_ * width_;
-        for (; first < whole; first += kLyingPositions)
-          multiply_lying(own, from, first, std::min(kLyingPositions, whole - first), to);
-        first = whole;
+        const std::int64_t whole = block.first + (block.end - block.first) / width_ * width_;
+        for (; block.first < whole; block.first += kLyingPositions)
+          multiply_lying(own, block.x, block.first, std::min(kLyingPositions, whole - block.first), to);
+        block.first = whole;
       }
-      for (; first < end; first += tiles_at_once_ * width_)
-        multiply(own, from, first, std::min(tiles_at_once_ * width_, end - first), to);
+      if (block.first < block.end) multiply(own, block, next, to);
     });
   }
 
@@ -103,6 +107,20 @@ class Pointwise final : public PackedCorrelation<T> {
     const int threads = threads_for(cut.units(p) * panels_, p.macs());
     if (threads > 1) cut.runs = std::clamp<std::int64_t>(ceil_div(4 * threads, cut.units(p)), 1, panels_);
     return cut;
+  }
+
+  // Positions [first, end) of one image's group, x.
+  struct Block {
+    std::int64_t image, group, first, end;
+    const T* x;
+  };
+  Block block(const Cut& cut, std::int64_t index, const T* x) const {
+    const Correlation& p = problem_;
+    const std::int64_t at = index % cut.blocks, plane = index / cut.blocks, group = plane % p.groups,
+                       image = plane / p.groups;
+    return {image, group, tiles_ * at / cut.blocks * width_,
+            std::min(tiles_ * (at + 1) / cut.blocks * width_, positions()),
+            x + image * p.x_image + group * p.c * p.x_plane};
   }
 
   // [panel][input channel][output channel]
@@ -156,10 +174,20 @@ class Pointwise final : public PackedCorrelation<T> {
     }
   }
 
-  // Positions [first, first + count) of one image's group, x and y.
-  void multiply(const Panels& own, const T* x, std::int64_t first, std::int64_t count, T* y) const {
+  // What the i-th of so many tiles of `terms` terms fetches ahead of a block, empty or not, from channel c on
+  Ahead<T> ahead(const Block& block, std::int64_t c, std::int64_t i, std::int64_t tiles, std::int64_t terms) const {
+    const std::int64_t channels = std::min(step_, problem_.c - c), count = block.end - block.first;
+    const std::int64_t begin = channels * i / tiles, rows = count ? channels * (i + 1) / tiles - begin : 0;
+    const std::int64_t lines = ceil_div(count * std::int64_t(sizeof(T)), 64);
+    return {block.x + (c + begin) * problem_.x_plane + block.first, rows, problem_.x_plane, count,
+            std::max<std::int64_t>(1, terms / std::max<std::int64_t>(1, rows * lines))};
+  }
+
+  // `next` is the block that this thread takes afterwards, or empty.
+  void multiply(const Panels& own, const Block& block, const Block& next, T* y) const {
     const Kernels<T>& kernel = kernels<T>();
     const Correlation& p = problem_;
+    const std::int64_t first = block.first, count = block.end - first, whole = count / width_ * width_;
     T* const columns = thread_workspace<T>(std::size_t(workspace_size()));
     T* const sums = columns + step_ * tiles_at_once_ * width_;
     const std::int64_t k0 = panel_begin(own.begin), k1 = panel_begin(own.end);
@@ -168,30 +196,39 @@ class Pointwise final : public PackedCorrelation<T> {
     const auto sums_of = [&](std::int64_t at, std::int64_t k) {
       return one_step() ? sums : sums + at * (k1 - k0) + (k - k0) * width_;
     };
-    PanelPacking<T> packing = packing_as_it_lies(p, x);
-    packing.first = first;
-    packing.count = count;
+    PanelPacking<T> packing = packing_as_it_lies(p, block.x);
+    packing.first = streams_ ? first + whole : first;
+    packing.count = streams_ ? count - whole : count;
     packing.width = width_;
-    packing.packed = columns;
     const T* const from = packing.x;
+    const std::int64_t tiles = (own.end - own.begin) * ceil_div(count, width_);
     for (std::int64_t c = 0; c < p.c; c += step_) {
       const std::int64_t channels = std::min(step_, p.c - c);
       const bool last = c + channels == p.c;
       packing.x = from + c * p.x_plane;
       packing.channels = channels;
-      if (count % width_) std::fill_n(columns + count / width_ * channels * width_, channels * width_, T(0));
+      packing.packed = columns + (streams_ ? whole * channels : 0);
+      if (whole < count) std::fill_n(columns + whole * channels, channels * width_, T(0));
       kernel.pack_panels(packing);
-      Tile<T> tile{};
+      StreamedTile<T> tile{};
       tile.channels = 1;
       tile.taps = channels;
-      tile.tap_offset = channel_offset_.data();
+      std::int64_t done = 0;
       for_panels(own, c, last, tile, [&](std::int64_t k, std::int64_t rows) {
-        tile.b = columns;
-        for (std::int64_t at = 0; at < count; at += width_, tile.b += channels * width_) {
+        for (std::int64_t at = 0; at < count; at += width_, ++done) {
           const std::int64_t in_tile = std::min(width_, count - at);
+          const bool lies = streams_ && k == k0 && in_tile == width_;
+          tile.b = lies ? packing.x + first + at : columns + at * channels;
+          tile.tap_offset = (lies ? lying_offset_ : channel_offset_).data();
           tile.c = in_place(in_tile) ? y + k * p.y_plane + first + at : sums_of(at, k);
           tile.c_stride = in_place(in_tile) ? p.y_plane : width_;
-          kernel.tile[rows][ceil_div(in_tile, kernel.lanes)](tile);
+          if (streams_ && in_tile == width_) {
+            tile.copy = lies && k1 > k0 + rows ? columns + at * channels : nullptr;
+            tile.ahead = last ? ahead(next, 0, done, tiles, channels) : ahead(block, c + step_, done, tiles, channels);
+            kernel.streamed_tile[rows](tile);
+          } else {
+            kernel.tile[rows][ceil_div(in_tile, kernel.lanes)](tile);
+          }
           if (last && !in_place(in_tile))
             kernel.place({tile.c, width_, int(rows), first + at, in_tile, p.out_w, p.out_w, y + k * p.y_plane,
                           p.y_plane, p.y_row, p.y_column});
@@ -205,6 +242,7 @@ class Pointwise final : public PackedCorrelation<T> {
   std::int64_t vectors_;                      // of positions, in a tile
   std::int64_t width_;                        // of a tile, in positions
   std::int64_t panels_;                       // of output channels
+  bool streams_;                              // whole tiles of the first panel read it so, and pack it for the others
   std::int64_t tiles_;                        // of an image
   std::int64_t step_;                         // input channels whose products are summed in registers
   std::int64_t tiles_at_once_;                // packed
@@ -218,13 +256,13 @@ class Pointwise final : public PackedCorrelation<T> {
 bool pointwise_serves(const Correlation& p) { return !p.channels_last && one_tap_inside(p); }
 
 // Measured against direct: 1.05 to 1.2 times faster (AVX-512; 1.0 to 1.1 on AVX2) where the map fills its tiles, with a
-// step, too, whose rows direct would copy first; 0.9 to 1.0 with fewer output channels or a quarter of the positions.
-// Where the image lies, 1.1 to 2 times from a single tile on.
+// step, too, whose rows direct would copy first; 0.9 to 1.0 with a quarter of the positions. Where the image lies, 1.1
+// to 2 times from a single tile on.
 template <class T>
 bool pointwise_pays(const Correlation& p) {
   const std::int64_t width = kVectors * kernels<T>().lanes, positions = p.out_h * p.out_w;
   if (pointwise_lies<T>(p)) return positions >= width;
-  return p.k >= 28 && (positions >= 12 * width || (positions % width == 0 && positions >= 8 * width));
+  return p.k >= 15 && (positions >= 12 * width || (positions % width == 0 && positions >= 8 * width));
 }
 
 template <class T>
