@@ -16,8 +16,8 @@ void rows_product(const RowsProduct<T>& t) {
   constexpr int turn = kTermsATurn<R, V>;
   Vec<T> sum[R][V] = {};
   const T* u = t.u;
-  const T* ahead = t.ahead;
-  const std::int64_t row = t.v_row, ahead_step = turn * t.ahead_step;
+  const T *ahead = t.ahead, *soon = t.soon;
+  const std::int64_t row = t.v_row, ahead_step = turn * t.ahead_step, soon_step = turn * t.soon_step;
   for (std::int64_t s = 0; s < t.segments; ++s) {
     const T* v[pointers];
 #pragma GCC unroll 8
@@ -32,8 +32,9 @@ void rows_product(const RowsProduct<T>& t) {
         for (int j = 0; j < V; ++j) sum[i][j] += v[i / 3][i % 3 * row + k] * columns[j];
     };
     std::int64_t term = 0;
-    for (; term + turn <= t.terms; term += turn, u += turn * V * L, ahead += ahead_step) {
+    for (; term + turn <= t.terms; term += turn, u += turn * V * L, ahead += ahead_step, soon += soon_step) {
       fetch_ahead<turn * V>(ahead, ahead_step);
+      __builtin_prefetch(soon, 0, 2);
       add_term(0);
       if constexpr (turn == 2) add_term(1);
 #pragma GCC unroll 8

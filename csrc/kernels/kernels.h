@@ -87,6 +87,8 @@ struct RowsProduct {
   bool relu;
   const T* ahead;
   std::int64_t ahead_step;
+  const T* soon;  // of other memory the line at soon + t·soon_step is fetched, too
+  std::int64_t soon_step;
 };
 
 // Terms of positions first, first + 1, ..., in panels of `width`: packed[((i / width·channels + c)·taps + t)·width + i
@@ -520,7 +522,7 @@ struct Kernels {
   int most_rows[kMostVectors + 1];                 // the tallest tile of so many vectors that stays in registers
   int most_product_rows[kMostProductVectors + 1];  // of product, 0 where there is none
   void (*tile[kMostRows + 1][kMostVectors + 1])(const Tile<T>&);
-  void (*streamed_tile[kMostRows + 1])(const StreamedTile<T>&);  // null where it has less than half the rows it could
+  void (*streamed_tile[kMostRows + 1])(const StreamedTile<T>&);  // null below half of most_rows, and for baseline
   void (*product[kMostRows + 1][kMostProductVectors + 1])(const Product<T>&);
   void (*scattered_product[kMostRows + 1][kMostProductVectors + 1])(const ScatteredProduct<T>&);
   void (*rows_product[kMostRows + 1][kMostProductVectors + 1])(const RowsProduct<T>&);

@@ -100,7 +100,8 @@ template <class T, int R, int V>
 void add_tiles(Kernels<T>& table) {
   if constexpr (R <= tallest<V>()) {
     table.tile[R][V] = tile<T, R, V>;
-    if constexpr (V == kStreamedVectors && 2 * R >= tallest<V>()) table.streamed_tile[R] = streamed_tile<T, R>;
+    if constexpr (V == kStreamedVectors && 2 * R >= tallest<V>() && kVectorBytes > 16)
+      table.streamed_tile[R] = streamed_tile<T, R>;
     add_tiles<T, R + 1, V>(table);
   }
 }

@@ -4,6 +4,7 @@
 // it lies if no tap falls into the padding and none is read more than once.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "../kernels/kernels.h"
@@ -67,16 +68,13 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     const std::int64_t blocks = this->blocks(), runs = chunk_runs();
     const std::uint64_t call = new_call();
     parallel_for(blocks * runs, p_.macs(), [&](std::int64_t unit) {
-      const std::int64_t run = unit % runs, block = unit / runs;
-      const std::int64_t column0 = block % blocks_w_ * block_w_, row = block / blocks_w_ % blocks_h_;
-      const std::int64_t row0 = p_.out_h * row / blocks_h_, h = p_.out_h * (row + 1) / blocks_h_ - row0;
-      const std::int64_t plane = block / blocks_w_ / blocks_h_, group = plane % p_.groups, image = plane / p_.groups;
-      const std::int64_t w = std::min(block_w_, p_.out_w - column0);
+      const std::int64_t run = unit % runs, index = unit / runs;
+      const auto [image, group, row0, h, column0, w] = block(index);
       T* const sums = thread_workspace<T>(std::size_t(workspace_size()));
       T* const strip = sums + sums_size();
       const T* from = x + image * p_.x_image + group * p_.c * p_.x_plane;
       if (copied_) {
-        if (!workspace_holds(call, block)) fill_strip(from, row0, column0, h, w, strip);
+        if (!workspace_holds(call, index)) fill_strip(from, row0, column0, h, w, strip);
         from = strip;
       } else {
         from +=
@@ -84,18 +82,22 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       }
       T* const to = y + image * p_.y_image + group * p_.k * p_.y_plane + row0 * p_.y_row + column0 * p_.y_column;
       const std::int64_t begin = chunks_ * run / runs, end = chunks_ * (run + 1) / runs;
+      Soon soon{};
+      if (runs == 1 && index + 1 < blocks) soon.input = input_rows(x, block(index + 1));
       for (std::int64_t first = begin; first < end; first += chunks_at_once_) {  // as the weights follow in memory
         const std::int64_t last = std::min(end, first + chunks_at_once_);
         for (std::size_t i = 0; i < parts_.size(); i += turns_) {
           Outputs outputs{0, 0, w};
-          std::int64_t columns = 0;  // of all phases that take turns
+          soon.output = i ? Rows{} : output_rows(to, first, h);  // of all phases
+          std::int64_t columns = 0;                              // of all phases that take turns
           for (std::size_t turn = 0; turn < turns_; ++turn) {
             const Part& part = parts_[i + turn];
             outputs.rows = std::clamp<std::int64_t>(part.problem.out_h - row0, 0, h);
             outputs.columns = std::clamp<std::int64_t>(part.problem.out_w - column0, 0, w);
             columns += outputs.columns;
             for (std::int64_t chunk = first; chunk < last; ++chunk)
-              multiply_chunk(part, from, group, h, w, chunk, bias, relu, sums, sums + chunk_room(chunk - first, h * w));
+              multiply_chunk(part, from, group, h, w, chunk, bias, relu, soon, sums,
+                             sums + chunk_room(chunk - first, h * w));
             if (turns_ > 1) turn_chunk(sums, h * w, first, sums + chunk_room(1 + std::int64_t(turn), h * w), h * w);
           }
           T* const of_phase = to + parts_[i].first;
@@ -137,6 +139,51 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   std::int64_t strip_row() const { return ((block_w_ - 1) * p_.step_w + columns_.count) * p_.c; }
   std::int64_t strip_size() const { return ((block_h_ - 1) * p_.step_h + rows_.count) * strip_row(); }
   std::int64_t workspace_size() const { return sums_size() + (copied_ ? strip_size() : 0); }
+
+  // h rows and w columns of an image's group.
+  struct Block {
+    std::int64_t image, group, row0, h, column0, w;
+  };
+  Block block(std::int64_t index) const {
+    const std::int64_t column0 = index % blocks_w_ * block_w_, row = index / blocks_w_ % blocks_h_;
+    const std::int64_t row0 = p_.out_h * row / blocks_h_, plane = index / blocks_w_ / blocks_h_;
+    return {plane / p_.groups,
+            plane % p_.groups,
+            row0,
+            p_.out_h * (row + 1) / blocks_h_ - row0,
+            column0,
+            std::min(block_w_, p_.out_w - column0)};
+  }
+
+  // Memory that is wanted soon: `count` rows of so many values.
+  struct Rows {
+    const T* row;
+    std::int64_t count, stride, values;
+  };
+  // What a block's products fetch meanwhile, a row each: the outputs that their sums are to be written to, the input of
+  // the next block. Measured: dx up to 1.14 times faster, whose outputs are the larger side, y 1.03 times.
+  struct Soon {
+    Rows output, input;
+    Rows next() {
+      Rows& from = output.count ? output : input;
+      if (!from.count) return {};
+      --from.count;
+      return {std::exchange(from.row, from.row + from.stride), 1, 0, from.values};
+    }
+  };
+  bool whole_rows() const { return copied_ && !p_.channels_last && blocks_w_ == 1; }
+  Rows output_rows(const T* y, std::int64_t chunk, std::int64_t h) const {
+    if (!whole_rows()) return {};
+    return {y + chunk_begin(chunk) * lanes_ * p_.y_plane, channels_of(chunk), p_.y_plane, h * p_.y_row};
+  }
+  Rows input_rows(const T* x, const Block& b) const {
+    if (!whole_rows()) return {};
+    const std::int64_t row = b.row0 * p_.step_h + rows_.first, rows = (b.h - 1) * p_.step_h + rows_.count;
+    const std::int64_t top = std::clamp<std::int64_t>(row, 0, p_.in_h),
+                       bottom = std::clamp<std::int64_t>(row + rows, 0, p_.in_h);
+    return {x + b.image * p_.x_image + b.group * p_.c * p_.x_plane + top * p_.x_row, p_.c, p_.x_plane,
+            (bottom - top) * p_.x_row};
+  }
 
   // Of a block and a phase: rows and columns that y has, out of `pitch` computed in a row.
   struct Outputs {
@@ -270,7 +317,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   }
 
   void multiply_chunk(const Part& part, const T* x, std::int64_t group, std::int64_t h, std::int64_t w,
-                      std::int64_t chunk, const T* bias, bool relu, T* padded_bias, T* sums) const {
+                      std::int64_t chunk, const T* bias, bool relu, Soon& soon, T* padded_bias, T* sums) const {
     const Kernels<T>& kernel = kernels<T>();
     const std::int64_t vectors = chunk_begin(chunk + 1) - chunk_begin(chunk), width = vectors * lanes_;
     const std::int64_t k = chunk_begin(chunk) * lanes_, count = std::min(width, p_.k - k);
@@ -301,6 +348,9 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
           product.v = x + row * p_.step_h * x_row + first * product.v_row;
           product.m = sums + (row * w + first) * width;
           product.ahead = product.u + size * (all + at) / all;
+          const Rows fetched = soon.next();
+          product.soon = fetched.count ? fetched.row : product.u;
+          product.soon_step = std::min(ceil_div(fetched.values, step.segments * step.terms), lanes_ / 2);
           kernel.rows_product[rows][vectors](product);
         }
     }

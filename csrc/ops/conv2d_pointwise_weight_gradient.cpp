@@ -56,7 +56,7 @@ void multiply(const Side<T>& lying, const T* lies, const Block& block, const std
   product.offset = image_offset.data();
   product.m = m;
   product.add = add;
-  product.u = product.ahead = u;
+  product.u = product.ahead = product.soon = u;
   const std::int64_t at_once = std::max<std::int64_t>(1, kTermsInRegisters / block.count);
   for (std::int64_t image = 0; image < block.images; image += at_once)
     for (std::int64_t at = 0; at < block.count; at += kTermsInRegisters, product.add = true) {
