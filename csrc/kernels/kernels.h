@@ -10,6 +10,7 @@ constexpr int kMostRows = 16;        // the tallest tile
 constexpr int kMostVectors = 4;      // the widest
 constexpr int kMostPositions = 512;  // packed at once
 constexpr int kMostProductVectors = 3;
+constexpr int kMostScatteredRows = 10;  // of scattered_product: more places than there are registers gain nothing
 
 // One tile of a product: c[i][j] (+)= sum over channels p and taps t of a[(p·taps + t)][i] · b[p·channel_stride +
 // tap_offset[t] + j] for i < rows, j < vectors·lanes. A plain matrix product has one tap at offset 0. Terms are added
@@ -522,9 +523,9 @@ struct Kernels {
   int most_rows[kMostVectors + 1];                 // the tallest tile of so many vectors that stays in registers
   int most_product_rows[kMostProductVectors + 1];  // of product, 0 where there is none
   void (*tile[kMostRows + 1][kMostVectors + 1])(const Tile<T>&);
-  void (*streamed_tile[kMostRows + 1])(const StreamedTile<T>&);  // null below half of most_rows, and for baseline
+  void (*streamed_tile[kMostRows + 1])(const StreamedTile<T>&);  // null below half of most_rows
   void (*product[kMostRows + 1][kMostProductVectors + 1])(const Product<T>&);
-  void (*scattered_product[kMostRows + 1][kMostProductVectors + 1])(const ScatteredProduct<T>&);
+  void (*scattered_product[kMostScatteredRows + 1][kMostProductVectors + 1])(const ScatteredProduct<T>&);
   void (*rows_product[kMostRows + 1][kMostProductVectors + 1])(const RowsProduct<T>&);
   void (*pack_panels)(const PanelPacking<T>&);
   void (*place)(const Placement<T>&);

@@ -100,8 +100,7 @@ template <class T, int R, int V>
 void add_tiles(Kernels<T>& table) {
   if constexpr (R <= tallest<V>()) {
     table.tile[R][V] = tile<T, R, V>;
-    if constexpr (V == kStreamedVectors && 2 * R >= tallest<V>() && kVectorBytes > 16)
-      table.streamed_tile[R] = streamed_tile<T, R>;
+    if constexpr (V == kStreamedVectors && 2 * R >= tallest<V>()) table.streamed_tile[R] = streamed_tile<T, R>;
     add_tiles<T, R + 1, V>(table);
   }
 }
@@ -199,7 +198,7 @@ void add_products(Kernels<T>& table) {
   if constexpr (R <= tallest_product<V>()) {
     table.product[R][V] = product<T, R, V>;
     table.most_product_rows[V] = R;
-    if constexpr (V < 3) table.scattered_product[R][V] = scattered_product<T, R, V>;
+    if constexpr (R <= kMostScatteredRows && V < 3) table.scattered_product[R][V] = scattered_product<T, R, V>;
     add_products<T, R + 1, V>(table);
   }
 }

@@ -23,6 +23,12 @@ constexpr std::int64_t kChunkVectors = 2;      // of output channels, in a tile
 constexpr double kMostRowBytes = 2 << 20;      // of a block's rows, for speed to decide
 constexpr std::int64_t kUnits = 8;             // at least, of work: too few slices are shared out by their chunks
 
+// Of a chunk's rows
+template <class T>
+std::int64_t scattered_tiles(std::int64_t rows, std::int64_t vectors) {
+  return ceil_div(rows, std::min(kMostScatteredRows, kernels<T>().most_rows[vectors]));
+}
+
 }  // namespace
 
 // Against turning the input channels into lanes (conv2d_weight_gradient.cpp), for an image's group. Of 370 shapes the
@@ -54,8 +60,8 @@ bool few_channels(const Correlation& p) {
 
   // Here they are input channels with taps, and output channels; the rows' places take more registers than there are.
   const auto chunk_cycles = [&](std::int64_t chunk) {
-    const std::int64_t tiles = ceil_div(p.reduction(), kernel.most_rows[chunk]);
-    const double rows = double(p.reduction()) / double(tiles), spilled = rows > 8 ? 1.6 : 1.1;
+    const std::int64_t tiles = scattered_tiles<T>(p.reduction(), chunk);
+    const double rows = double(p.reduction()) / double(tiles), spilled = p.reduction() > 8 ? 1.6 : 1.1;
     return double(tiles) * (double(positions) * term_cycles(spilled * rows, chunk) +
                             2 * kTileCycles * double(ceil_div(positions, kBlockPositions)));  // sums are read, too
   };
@@ -115,7 +121,7 @@ void few_channels_weight_gradient(const Correlation& p, const T* dy, const T* x,
           kernel.copy_rows(from, p.y_column, h * p.out_w, count, turned, width);
         else
           kernel.transpose(from, p.y_plane, count, h * p.out_w, turned, width);
-        const std::int64_t panels = ceil_div(rows, kernel.most_rows[chunk]);
+        const std::int64_t panels = scattered_tiles<T>(rows, chunk);
         for (std::int64_t panel = 0; panel < panels; ++panel) {
           const std::int64_t first = rows * panel / panels, some = rows * (panel + 1) / panels - first;
           kernel.scattered_product[some][chunk]({band, row_offset.data() + first, h, p.out_w,
