@@ -123,7 +123,7 @@ inline void finish_product(const Vec<T> (&sum)[R][V], bool add, const T* bias, b
 // The terms of a product that share a turn of its loop: two in the tiles in which the counting would take the
 // multiply-adds' place, where that is measured to pay.
 template <int R, int V>
-constexpr int kTermsATurn = kVectorBytes == 64 && V >= 2 && R * V >= 12 ? 2 : 1;
+constexpr int kTermsATurn = kVectorBytes == 64 && R * V >= 8 ? 2 : 1;
 
 // Weights that are wanted soon, `step` values of them: what no cache holds of them is fetched ahead.
 template <int Lines, class T>
