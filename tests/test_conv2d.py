@@ -137,6 +137,8 @@ def test_every_tile_tail(dtype: np.dtype, kernel: int, varied: str) -> None:
         ConvCase((1, 300, 1, 1), (600, 300, 1, 1), (1, 1), NO_PADDING, (1, 1), 1),  # a single pixel
         ConvCase((1, 520, 20, 21), (45, 520, 1, 1), (1, 1), NO_PADDING, (1, 1), 1),  # pointwise in two steps
         ConvCase((2, 26, 43, 41), (90, 13, 1, 1), (2, 2), NO_PADDING, (1, 1), 2),  # strided, in groups
+        ConvCase((3, 34, 33, 47), (58, 17, 1, 1), (1, 1), NO_PADDING, (1, 1), 2),  # block after block
+        ConvCase((2, 3, 9, 112), (20, 3, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),  # rows of whole vectors
         ConvCase((9, 40, 7, 9), (70, 40, 1, 1), (1, 1), NO_PADDING, (1, 1), 1),  # dw of images together
         ConvCase((2, 140, 37, 41), (38, 70, 1, 1), (1, 1), NO_PADDING, (1, 1), 2),  # and of parts of one
         ConvCase((1, 18, 27, 39), (53, 18, 3, 2), (1, 2), ((1, 1), (0, 1)), (2, 1), 1),  # channels in lanes

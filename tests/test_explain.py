@@ -92,6 +92,13 @@ def test_bad_shapes_are_those_of_conv2d(arguments: tuple, options: dict, message
         convnet.explain_conv2d(*arguments, **options)
 
 
+def test_arrays_are_no_shapes() -> None:
+    with pytest.raises(TypeError, match=r"x_shape must be .* not an array of shape \(1, 3, 8, 8\)"):
+        convnet.explain_conv2d(np.ones((1, 3, 8, 8)), (4, 3, 3, 3))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="weight_shape must be a sequence of ints, not 4"):
+        convnet.explain_conv2d((1, 3, 8, 8), 4)  # type: ignore[arg-type]
+
+
 def test_other_dtypes_are_refused() -> None:
     with pytest.raises(TypeError, match="not float16"):
         convnet.explain_conv2d(*SQUARE, dtype=np.float16)

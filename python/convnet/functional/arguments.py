@@ -150,8 +150,10 @@ def generator(op: str, name: str, seed: Any) -> np.random.Generator:
         raise type(error)(f"{op}: {name} is no seed: {error}") from error
 
 
-def input_shape(op: str, shape: Any) -> tuple[int, ...]:
-    return _ints(op, "input_shape", shape, "a sequence of ints")
+def shape(op: str, name: str, value: Any) -> tuple[int, ...]:
+    if isinstance(value, np.ndarray) and value.ndim != 1:
+        raise TypeError(f"{op}: {name} must be a sequence of ints, not an array of shape {value.shape}")
+    return _ints(op, name, value, "a sequence of ints")
 
 
 def _ints(op: str, name: str, values: Any, expected: str) -> tuple[int, ...]:

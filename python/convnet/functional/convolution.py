@@ -150,7 +150,8 @@ def conv2d_shape(
     """The sizes and cost of a `conv2d` that is not computed: ``.y``, the output's shape, and ``.macs``."""
     stride = arguments.pair("conv2d", "stride", stride)
     dilation = arguments.pair("conv2d", "dilation", dilation)
-    x_shape, weight_shape = tuple(x_shape), tuple(weight_shape)
+    x_shape = arguments.shape("conv2d", "x_shape", x_shape)
+    weight_shape = arguments.shape("conv2d", "weight_shape", weight_shape)
     padding = arguments.padding_ends("conv2d", padding, x_shape, weight_shape[2:], stride, dilation)
     return Conv2dShape(
         x_shape, weight_shape, stride, padding, dilation, arguments.integer("conv2d", "groups", groups)
@@ -453,7 +454,12 @@ def col2im(
     """
     (columns,) = arguments.floats("col2im", ("columns",), columns)
     shape = arguments.patch_shape(
-        "col2im", arguments.input_shape("col2im", input_shape), kernel_size, stride, padding, dilation
+        "col2im",
+        arguments.shape("col2im", "input_shape", input_shape),
+        kernel_size,
+        stride,
+        padding,
+        dilation,
     )
     N, _, oH, oW = shape.y
     _, C, kH, kW = shape.weight

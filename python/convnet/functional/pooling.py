@@ -109,7 +109,7 @@ def max_pool2d_backward(
     """
     (dy,) = arguments.floats("max_pool2d_backward", ("dy",), dy)
     indices = arguments.integers("max_pool2d_backward", "indices", indices)
-    shape = arguments.input_shape("max_pool2d_backward", input_shape)
+    shape = arguments.shape("max_pool2d_backward", "input_shape", input_shape)
     last = arguments.is_nhwc("max_pool2d_backward", layout)
     if last:
         shape = arguments.channels_first(shape)
@@ -178,7 +178,7 @@ def avg_pool2d_backward(
     [[[[0.25, 0.25], [0.25, 0.25]]]]
     """
     (dy,) = arguments.floats("avg_pool2d_backward", ("dy",), dy)
-    shape = arguments.input_shape("avg_pool2d_backward", input_shape)
+    shape = arguments.shape("avg_pool2d_backward", "input_shape", input_shape)
     last = arguments.is_nhwc("avg_pool2d_backward", layout)
     if last:
         shape = arguments.channels_first(shape)
@@ -239,7 +239,7 @@ def adaptive_max_pool2d_backward(dy: Array, indices: Array, input_shape: Sequenc
     op = "adaptive_max_pool2d_backward"
     (dy,) = arguments.floats(op, ("dy",), dy)
     indices = arguments.integers(op, "indices", indices)
-    shape = arguments.input_shape(op, input_shape)
+    shape = arguments.shape(op, "input_shape", input_shape)
     dx: Array = current().adaptive_max_pool2d_backward(dy, indices, shape)
     return dx
 
@@ -277,7 +277,7 @@ def adaptive_avg_pool2d_backward(dy: Array, input_shape: Sequence[int]) -> Array
     """
     op = "adaptive_avg_pool2d_backward"
     (dy,) = arguments.floats(op, ("dy",), dy)
-    dx: Array = current().adaptive_avg_pool2d_backward(dy, arguments.input_shape(op, input_shape))
+    dx: Array = current().adaptive_avg_pool2d_backward(dy, arguments.shape(op, "input_shape", input_shape))
     return dx
 
 
@@ -309,7 +309,7 @@ def global_max_pool2d_backward(dy: Array, indices: Array, input_shape: Sequence[
     op = "global_max_pool2d_backward"
     (dy,) = arguments.floats(op, ("dy",), dy)
     indices = arguments.integers(op, "indices", indices)
-    shape = arguments.input_shape(op, input_shape)
+    shape = arguments.shape(op, "input_shape", input_shape)
     _check_global_gradient(op, dy, shape)
     dx: Array = current().adaptive_max_pool2d_backward(dy, indices, shape)
     return dx
@@ -336,7 +336,7 @@ def global_avg_pool2d_backward(dy: Array, input_shape: Sequence[int]) -> Array:
     """
     op = "global_avg_pool2d_backward"
     (dy,) = arguments.floats(op, ("dy",), dy)
-    shape = arguments.input_shape(op, input_shape)
+    shape = arguments.shape(op, "input_shape", input_shape)
     _check_global_gradient(op, dy, shape)
     dx: Array = current().adaptive_avg_pool2d_backward(dy, shape)
     return dx
@@ -363,6 +363,6 @@ def pool2d_shape(
     ceil_mode: bool = False,
 ) -> Pool2dShape:
     """The sizes of a pooling that is not computed; `op` names it in errors."""
-    shape = arguments.input_shape(op, x_shape)
+    shape = arguments.shape(op, "x_shape", x_shape)
     window = arguments.window(op, shape, kernel_size, stride, padding, dilation)
     return Pool2dShape(shape, *window, arguments.flag(op, "ceil_mode", ceil_mode), op)
