@@ -535,8 +535,10 @@ bool winograd_serves(const Correlation& p) {
 //
 // Kernels of several grids, weights packed in the call: at 28x28 5x5 1.2 to 1.5, 9x9 1.3 to 2, 7x7 0.95 to 1.3, at
 // 56x56 1.1 to 1.7, 1.8 to 2.1, 1.1 to 1.3; strided ones, 5x5 and 7x7 by two and 11x11 by four, 1.0 to 1.4 for 64
-// output channels at 28x28, 1.0 to 1.7 for 32 or 64 at 56x56. At 14x14 packing costs more than it saves. With a few
-// terms, 9x9 on one channel or 5x5 on three, 0.8 to 1.0 at 28x28, 1.0 to 1.2 at 56x56.
+// output channels at 28x28, 1.0 to 1.7 for 32 or 64 at 56x56. 5x5 at 12x12 to 20x20 0.96 to 1.8 and 1.1 to 1.9 in
+// batches, 7x7 at 20x20 0.8 to 1.5 and 1.3 to 1.6; but dx of more output channels than inputs, whose weights are packed
+// against their order, 0.5 to 0.8 and 1.0 to 1.4. With a few terms, 9x9 on one channel or 5x5 on three, 0.8 to 1.0 at
+// 28x28, 1.0 to 1.2 at 56x56.
 bool winograd_pays(const Correlation& p, std::int64_t together) {
   const std::int64_t outputs = p.out_h * p.out_w, tiles = tiles_of_image(p) * together,
                      work = p.c * p.k * outputs * together;
@@ -549,7 +551,9 @@ bool winograd_pays(const Correlation& p, std::int64_t together) {
   if (!little_padding(p) && (grids > 1 || p.c < 32 || outputs < 196 || !every_output_finds(p, 1, 1))) return false;
   if (grids > 1) {
     const bool some_terms = grids * p.c >= 27 || (p.reduction() >= 75 && p.k >= 32 && tiles >= 196);
-    return some_terms && tiles >= 49 && tiles * p.k >= (through_band(p) ? 49 * 64 : 49 * 16);
+    if (through_band(p)) return some_terms && tiles >= 49 && tiles * p.k >= 49 * 64;
+    const std::int64_t least_tiles = p.k < p.c ? 49 : std::int64_t(p.taps.size()) < 6 * grids ? 25 : 9;
+    return some_terms && tiles >= least_tiles && tiles * p.k >= 9 * 48;
   }
   if (p.c < 16) return false;
   // Groups together repay what one would not: measured with 4 to 32 of them 1.3 to 1.7 (one image of four groups 0.85)
