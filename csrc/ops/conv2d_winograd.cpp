@@ -32,7 +32,6 @@ constexpr std::int64_t kFewTiles = 24, kManyTiles = 56;  // a block's, where tha
 constexpr std::int64_t kFewTilesAnImage = 9;
 constexpr std::int64_t kRowTerms = 64;      // at once: their nine weights stay in the first-level cache
 constexpr std::int64_t kPackedAtOnce = 16;  // channels
-constexpr double kSerialWork = 1.5e6;       // multiply-adds below which sharing the work costs more than it saves
 // Summed before they meet the earlier ones: bounds the rounding error. Each is one of direct's nine terms or, where
 // several grids overlap, of as few as five.
 constexpr std::int64_t kTermsInRegisters = 128, kTermsOfGrids = 64;
@@ -197,11 +196,9 @@ class Winograd final : public PackedCorrelation<float> {
   }
 
  private:
-  // Multiply-adds, or 0 where they are too few to share.
+  // Multiply-adds
   double work() const {
-    const double macs =
-        double(kWinogradPoints * problem_.groups * WinogradTiles(problem_).count) * double(terms_ * problem_.k);
-    return macs < kSerialWork ? 0 : macs;
+    return double(kWinogradPoints * problem_.groups * WinogradTiles(problem_).count) * double(terms_ * problem_.k);
   }
 
   std::int64_t most_rows(std::int64_t vectors) const {
@@ -530,8 +527,9 @@ bool winograd_serves(const Correlation& p) {
 // Measured against direct with two threads, weights packed already: direct's time over this one's at 56x56 is 1.3 for
 // 8 channels, 1.5 for 16->16, 2.0 for 16->32, 2.3 for 32->32, 3.0 for 128->128; at 14x14 and one image 1.05 for 32->32,
 // 1.35 for 64->64, 1.6 for 128->128, and more in batches; at 7x7 1.0 to 1.2 for 64->64, 1.5 for 128->128 and 1.6 for
-// 192->192 with the weights transformed in registers, else 0.9 to 1.2 up to 128->128. With 16 to 24 output channels
-// 0.95 to 1.9 from 200,000 channels times outputs on; fewer share the input's transformation too little.
+// 192->192 with the weights transformed in registers, else 0.9 to 1.2 up to 128->128. With 8 or 12 channels of either
+// side 1.1 to 1.6 from 256 weights on, 0.7 to 1.2 below; with 8 outputs, which share the input's transformation too
+// little, 0.6 to 1.1.
 //
 // Kernels of several grids, weights packed in the call: at 28x28 5x5 1.2 to 1.5, 9x9 1.3 to 2, 7x7 0.95 to 1.3, at
 // 56x56 1.1 to 1.7, 1.8 to 2.1, 1.1 to 1.3; strided ones, 5x5 and 7x7 by two and 11x11 by four, 1.0 to 1.4 for 64
@@ -543,25 +541,27 @@ bool winograd_pays(const Correlation& p, std::int64_t together) {
   const std::int64_t outputs = p.out_h * p.out_w, tiles = tiles_of_image(p) * together,
                      work = p.c * p.k * outputs * together;
   const bool full_tiles = 2 * outputs >= kWinogradOutputs * kWinogradOutputs * tiles_of_image(p);
-  if (p.k < 16 || !full_tiles) return false;
+  if (p.k < 12 || !full_tiles) return false;
   const std::int64_t grids = std::int64_t(winograd_grids(p).size());
   if (!few_products(p, grids)) return false;
   // With more padding, up to all but one of the kernel's rows and columns, corners are packed and summed apart:
   // measured 1.2 to 2.6 times faster than direct at 16x16 and more, 0.6 at 9x9.
   if (!little_padding(p) && (grids > 1 || p.c < 32 || outputs < 196 || !every_output_finds(p, 1, 1))) return false;
   if (grids > 1) {
+    if (p.k < 16) return false;
     const bool some_terms = grids * p.c >= 27 || (p.reduction() >= 75 && p.k >= 32 && tiles >= 196);
     if (through_band(p)) return some_terms && tiles >= 49 && tiles * p.k >= 49 * 64;
     const std::int64_t least_tiles = p.k < p.c ? 49 : std::int64_t(p.taps.size()) < 6 * grids ? 25 : 9;
     return some_terms && tiles >= least_tiles && tiles * p.k >= 9 * 48;
   }
-  if (p.c < 16) return false;
+  if (std::min(p.c, p.k) < 16 && (p.c < 8 || p.c * p.k < 256)) return false;
   // Groups together repay what one would not: measured with 4 to 32 of them 1.3 to 1.7 (one image of four groups 0.85)
   // for 16->16 and 24->24 channels at 14x14, with 16 and more 1.1 to 1.9 for 32->32 and 48->48 at 7x7; 0.5 to 1.1 at
   // 10x10.
   if (p.groups >= 4 && tiles >= 16 && work >= 50'000) return true;
   if (p.groups >= 16 && tiles >= 4 && tiles < 9 && p.c * p.k >= 32 * 32) return true;
-  return work >= 200'000 && (tiles >= 9 || p.c * p.k >= (in_registers(tiles) ? 64 * 64 : 128 * 128));
+  return work >= (tiles >= 16 ? 50'000 : 200'000) &&
+         (tiles >= 9 || p.c * p.k >= (in_registers(tiles) ? 64 * 64 : 128 * 128));
 }
 
 std::unique_ptr<PackedCorrelation<float>> pack_winograd(const Correlation& problem, const Weights<float>& weights,
