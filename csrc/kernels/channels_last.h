@@ -248,10 +248,11 @@ void depthwise_lanes(const DepthwiseLanes<T>& d) {
   depthwise_lanes_by<T, 1, 2, 3, 4, 6, 7, 8, 10, 12, 14>(d);
 }
 
-// The sums of so many taps stay in registers while the outputs go by.
-template <class T, int TAPS>
-inline void depthwise_last_gradient_of(const DepthwiseLastGradient<T>& g, std::int64_t first, std::int64_t c,
-                                       std::int64_t n) {
+// The sums of so many taps stay in registers while the outputs go by; of n channels, or of a whole vector.
+template <class T, int TAPS, bool Whole>
+__attribute__((noinline)) void depthwise_last_gradient_of(const DepthwiseLastGradient<T>& g, std::int64_t first,
+                                                          std::int64_t c, std::int64_t n) {
+  if (Whole) n = kLanes<T>;
   Vec<T> sum[TAPS];
   const T* x[TAPS];
 #pragma GCC unroll 9
@@ -271,13 +272,19 @@ inline void depthwise_last_gradient_of(const DepthwiseLastGradient<T>& g, std::i
   for (int t = 0; t < TAPS; ++t) store(g.sum + (first + t) * g.sum_tap + c, sum[t]);
 }
 
+template <class T, bool Whole>
+void depthwise_last_gradient_of_all(const DepthwiseLastGradient<T>& g, std::int64_t c, std::int64_t n) {
+  std::int64_t t = 0;
+  for (; t + 9 <= g.taps; t += 9) depthwise_last_gradient_of<T, 9, Whole>(g, t, c, n);
+  for (; t + 4 <= g.taps; t += 4) depthwise_last_gradient_of<T, 4, Whole>(g, t, c, n);
+  for (; t < g.taps; ++t) depthwise_last_gradient_of<T, 1, Whole>(g, t, c, n);
+}
+
 template <class T>
 void depthwise_last_gradient(const DepthwiseLastGradient<T>& g) {
   for_vectors<T>(g.channels, [&](std::int64_t c, std::int64_t n) {
-    std::int64_t t = 0;
-    for (; t + 9 <= g.taps; t += 9) depthwise_last_gradient_of<T, 9>(g, t, c, n);
-    for (; t + 4 <= g.taps; t += 4) depthwise_last_gradient_of<T, 4>(g, t, c, n);
-    for (; t < g.taps; ++t) depthwise_last_gradient_of<T, 1>(g, t, c, n);
+    n == kLanes<T> ? depthwise_last_gradient_of_all<T, true>(g, c, n)
+                   : depthwise_last_gradient_of_all<T, false>(g, c, n);
   });
 }
 

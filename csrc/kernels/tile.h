@@ -68,8 +68,7 @@ void streamed_tile(const StreamedTile<T>& t) {
   T* copy = t.copy;
   const Ahead<T>& ahead = t.ahead;
   const T *row = ahead.x, *at = row, *end = row + ahead.columns;
-  const T* const last = row + (ahead.rows - 1) * ahead.x_row;
-  std::int64_t wait = ahead.rows > 0 ? ahead.every : 0;  // for so many terms; 0: for good
+  std::int64_t rows = ahead.rows, wait = rows > 0 ? ahead.every : 0;  // for so many terms; 0: for good
   multiply_tile<T, R, V>(t, [&](const Vec<T>(&columns)[V]) {
     if (copy) {
 #pragma GCC unroll 4
@@ -78,13 +77,13 @@ void streamed_tile(const StreamedTile<T>& t) {
     if (--wait == 0) {
       __builtin_prefetch(at, 0, 2);
       at += line;
-      wait = ahead.every;
       if (at >= end) {
-        if (row == last) wait = 0;
+        --rows;
         row += ahead.x_row;
         at = row;
         end += ahead.x_row;
       }
+      wait = rows > 0 ? ahead.every : 0;
     }
   });
 }

@@ -177,7 +177,8 @@ class Pointwise final : public PackedCorrelation<T> {
   // What the i-th of so many tiles of `terms` terms fetches ahead of a block, empty or not, from channel c on
   Ahead<T> ahead(const Block& block, std::int64_t c, std::int64_t i, std::int64_t tiles, std::int64_t terms) const {
     const std::int64_t channels = std::min(step_, problem_.c - c), count = block.end - block.first;
-    const std::int64_t begin = channels * i / tiles, rows = count ? channels * (i + 1) / tiles - begin : 0;
+    if (count == 0) return {};
+    const std::int64_t begin = channels * i / tiles, rows = channels * (i + 1) / tiles - begin;
     const std::int64_t lines = ceil_div(count * std::int64_t(sizeof(T)), 64);
     return {block.x + (c + begin) * problem_.x_plane + block.first, rows, problem_.x_plane, count,
             std::max<std::int64_t>(1, terms / std::max<std::int64_t>(1, rows * lines))};
