@@ -88,7 +88,7 @@ struct RowsProduct {
   bool relu;
   const T* ahead;
   std::int64_t ahead_step;
-  const T* soon;  // of other memory the line at soon + t·soon_step is fetched, too
+  const T* soon;  // of other memory the line at soon + t·soon_step is fetched, too; never null
   std::int64_t soon_step;
 };
 

@@ -67,7 +67,7 @@ void streamed_tile(const StreamedTile<T>& t) {
   constexpr std::int64_t line = 64 / sizeof(T);
   T* copy = t.copy;
   const Ahead<T>& ahead = t.ahead;
-  const T *row = ahead.x, *at = row, *end = row + ahead.columns;
+  const T *row = ahead.x, *at = row;
   std::int64_t rows = ahead.rows, wait = rows > 0 ? ahead.every : 0;  // for so many terms; 0: for good
   multiply_tile<T, R, V>(t, [&](const Vec<T>(&columns)[V]) {
     if (copy) {
@@ -77,11 +77,10 @@ void streamed_tile(const StreamedTile<T>& t) {
     if (--wait == 0) {
       __builtin_prefetch(at, 0, 2);
       at += line;
-      if (at >= end) {
+      if (at >= row + ahead.columns) {
         --rows;
         row += ahead.x_row;
         at = row;
-        end += ahead.x_row;
       }
       wait = rows > 0 ? ahead.every : 0;
     }

@@ -78,10 +78,12 @@ bool winograd_weight_gradient_serves(const Correlation& p) {
 // whose four grids make as many sums of 25 weights: 0.6 to 0.9 for 16->32, 0.9 to 1.5 for 24->64 and 32->128 from 100
 // tiles on, 0.7 to 1.3 with fewer, 1.2 to 1.7 for 48->128 and 64->192. 7x7, of nine grids: 0.8 to 1.3 for these.
 bool winograd_weight_gradient_pays(const Correlation& p) {
+  const std::int64_t channels = std::min(p.c, p.k);
+  if (channels < 16) return false;
   const WinogradTiles tiles(p);
   const std::int64_t grids = std::int64_t(winograd_grids(p).size()), taps = std::int64_t(p.taps.size());
   const bool one_grid = taps == 9, full_grids = taps > 6 * grids;
-  const std::int64_t channels = std::min(p.c, p.k), least_channels = one_grid ? 16 : full_grids ? 24 : 48;
+  const std::int64_t least_channels = one_grid ? 16 : full_grids ? 24 : 48;
   const std::int64_t least_tiles = one_grid ? 16 : !full_grids ? 49 : channels < 48 ? 100 : 25;
   return channels >= least_channels && tiles.count >= least_tiles &&
          2 * p.out_h * p.out_w >= kWinogradOutputs * kWinogradOutputs * tiles.rows * tiles.columns &&
