@@ -29,20 +29,14 @@ struct Tile {
   bool relu;              // after everything
 };
 
-// Memory that is wanted soon, `rows` rows of `columns` values: a line of the cache is fetched every `every` terms.
-template <class T>
-struct Ahead {
-  const T* x;
-  std::int64_t rows, x_row, columns, every;
-};
-
 // A tile of kStreamedVectors vectors whose columns lie far apart, in memory that another tile fetched ahead: what it
-// reads it leaves in `copy`, dense, unless that is null.
+// reads it leaves in `copy`, dense, unless that is null. With each term it asks for a place of what is wanted soon.
 constexpr int kStreamedVectors = 2;
 template <class T>
 struct StreamedTile : Tile<T> {
   T* copy;
-  Ahead<T> ahead;
+  const T* soon;
+  const std::int64_t* soon_offset;  // one a term
 };
 
 // One tile of a product whose columns are output channels: m[i][j] (+)= sum over terms t of v[t·v_term + i] · u[t·width

@@ -64,25 +64,14 @@ void tile(const Tile<T>& t) {
 template <class T, int R>
 void streamed_tile(const StreamedTile<T>& t) {
   constexpr int V = kStreamedVectors, L = kLanes<T>;
-  constexpr std::int64_t line = 64 / sizeof(T);
+  const T* const soon = t.soon;
+  const std::int64_t* at = t.soon_offset;
   T* copy = t.copy;
-  const Ahead<T>& ahead = t.ahead;
-  const T *row = ahead.x, *at = row;
-  std::int64_t rows = ahead.rows, wait = rows > 0 ? ahead.every : 0;  // for so many terms; 0: for good
   multiply_tile<T, R, V>(t, [&](const Vec<T>(&columns)[V]) {
+    __builtin_prefetch(soon + *at++, 0, 2);
     if (copy) {
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v, copy += L) store(copy, columns[v]);
-    }
-    if (--wait == 0) {
-      __builtin_prefetch(at, 0, 2);
-      at += line;
-      if (at >= row + ahead.columns) {
-        --rows;
-        row += ahead.x_row;
-        at = row;
-      }
-      wait = rows > 0 ? ahead.every : 0;
     }
   });
 }

@@ -176,14 +176,28 @@ class Pointwise final : public PackedCorrelation<T> {
     }
   }
 
-  // What the i-th of so many tiles of `terms` terms fetches ahead of a block, empty or not, from channel c on
-  Ahead<T> ahead(const Block& block, std::int64_t c, std::int64_t i, std::int64_t tiles, std::int64_t terms) const {
-    const std::int64_t channels = std::min(step_, problem_.c - c), count = block.end - block.first;
-    if (count == 0) return {};
-    const std::int64_t begin = channels * i / tiles, rows = channels * (i + 1) / tiles - begin;
-    const std::int64_t lines = ceil_div(count * std::int64_t(sizeof(T)), 64);
-    return {block.x + (c + begin) * problem_.x_plane + block.first, rows, problem_.x_plane, count,
-            std::max<std::int64_t>(1, terms / std::max<std::int64_t>(1, rows * lines))};
+  // What the tiles fetch ahead for those after them: rows, one for each input channel of a block, empty or not, from
+  // channel c on.
+  struct Soon {
+    const T* x;
+    std::int64_t rows, columns;
+  };
+  Soon soon(const Block& block, std::int64_t c) const {
+    const std::int64_t columns = block.end - block.first;
+    return {block.x + c * problem_.x_plane + block.first, columns > 0 ? std::min(step_, problem_.c - c) : 0, columns};
+  }
+  // Where the lines of `rows` rows stand, spread over the terms of a tile.
+  void spread_lines(std::int64_t rows, std::int64_t columns, std::int64_t terms, std::int64_t* offset) const {
+    constexpr std::int64_t line = 64 / std::int64_t(sizeof(T));
+    const std::int64_t lines = rows * ceil_div(columns, line);
+    std::int64_t row = 0, at = 0, due = 0;
+    for (std::int64_t term = 0; term < terms; ++term) {
+      offset[term] = row * problem_.x_plane + at;
+      for (due += lines; due >= terms; due -= terms) {
+        at += line;
+        if (at >= columns) at = 0, ++row;
+      }
+    }
   }
 
   // `next` is the block that this thread takes afterwards, or empty.
@@ -216,18 +230,25 @@ class Pointwise final : public PackedCorrelation<T> {
       StreamedTile<T> tile{};
       tile.channels = 1;
       tile.taps = channels;
-      std::int64_t done = 0;
+      const Soon soon = last ? this->soon(next, 0) : this->soon(block, c + step_);
+      std::int64_t soon_offset[kChannelsInRegisters];
+      if (streams_) spread_lines(ceil_div(soon.rows, tiles), soon.columns, channels, soon_offset);
+      std::int64_t done = 0, fetched = 0;  // tiles; rows by them
       for_panels(own, c, last, tile, [&](std::int64_t k, std::int64_t rows) {
-        for (std::int64_t at = 0; at < count; at += width_, ++done) {
+        for (std::int64_t at = 0; at < count; at += width_) {
           const std::int64_t in_tile = std::min(width_, count - at);
           const bool lies = streams_ && k == k0 && in_tile == width_;
           tile.b = lies ? packing.x + first + at : columns + at * channels;
           tile.tap_offset = (lies ? lying_offset_ : channel_offset_).data();
           tile.c = in_place(in_tile) ? y + k * p.y_plane + first + at : sums_of(at, k);
           tile.c_stride = in_place(in_tile) ? p.y_plane : width_;
-          if (streams_ && in_tile == width_) {
+          const std::int64_t row = fetched;
+          fetched = soon.rows * ++done / tiles;
+          const bool fetches = streams_ && in_tile == width_ && fetched > row;
+          if (lies || fetches) {
             tile.copy = lies && k1 > k0 + rows ? columns + at * channels : nullptr;
-            tile.ahead = last ? ahead(next, 0, done, tiles, channels) : ahead(block, c + step_, done, tiles, channels);
+            tile.soon = fetches ? soon.x + row * p.x_plane : tile.b;
+            tile.soon_offset = fetches ? soon_offset : tile.tap_offset;
             kernel.streamed_tile[rows](tile);
           } else {
             kernel.tile[rows][ceil_div(in_tile, kernel.lanes)](tile);
