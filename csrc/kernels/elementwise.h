@@ -46,8 +46,28 @@ void copy_rows(const T* x, std::int64_t x_row, std::int64_t rows, std::int64_t c
   for (; rows > 0; --rows, x += x_row, y += y_row) gather_row(x, columns, 1, y);
 }
 
+// The left zeros share a vector with the first values, the right ones with the last: half the stores of short rows.
+template <class T>
+inline void pad_dense_rows(const PaddedRows<T>& p) {
+  constexpr int L = kLanes<T>;
+  const std::int64_t end = p.left + p.columns, width = end + p.right, last = (end - 1) / L * L;
+  const std::int64_t whole = p.left > 0 || last == 0 ? L : 0;  // where vectors begin that hold values alone
+  const std::int64_t first_end = end < L ? end : L, first_width = width < L ? width : L;
+  const std::int64_t last_width = width - last < L ? width - last : L;
+  const T* x = p.x - p.left;
+  T* y = p.y;
+  for (std::int64_t i = 0; i < p.rows; ++i, x += p.x_stride, y += p.y_stride) {
+    if (whole > 0) store_upto(y, load_between(x, int(p.left), int(first_end)), first_width);
+    std::int64_t j = whole;
+    for (; j < last; j += L) store(y + j, load(x + j));
+    if (j == last) store_upto(y + j, load_first(x + j, end - j), last_width);
+    if (width > last + L) zero(y + last + L, width - last - L);
+  }
+}
+
 template <class T>
 void pad_rows(const PaddedRows<T>& p) {
+  if (p.step == 1 && p.left < kLanes<T> && p.columns > 0) return pad_dense_rows(p);
   const T* x = p.x;
   T* y = p.y;
   for (std::int64_t i = 0; i < p.rows; ++i, x += p.x_stride, y += p.y_stride) {

@@ -16,7 +16,8 @@
 namespace convnet {
 namespace {
 
-constexpr std::int64_t kBlockPositions = 256;  // whose turned dy stays in the first-level cache
+constexpr std::int64_t kBlockPositions = 256;    // whose band is filled at once
+constexpr std::int64_t kTurnedBytes = 12 << 10;  // of dy, turned at once, beside what a block reads
 constexpr std::int64_t kMostSlices = 16;
 constexpr std::int64_t kSliceBytes = 6 << 20;  // for the partial sums of all slices
 constexpr std::int64_t kChunkVectors = 2;      // of output channels, in a tile
@@ -97,7 +98,9 @@ void few_channels_weight_gradient(const Correlation& p, const T* dy, const T* x,
                                                        std::min(kMostSlices, blocks));
   const Scratch<T> sums(std::size_t(p.groups * slices * sum_size));
   const std::int64_t most_width = std::min(kChunkVectors, vectors) * lanes;
-  const std::int64_t turned_size = block_h * p.out_w * most_width;
+  const std::int64_t turned_h =
+      std::clamp<std::int64_t>(kTurnedBytes / (most_width * p.out_w * std::int64_t(sizeof(T))), 1, block_h);
+  const std::int64_t turned_size = turned_h * p.out_w * most_width;
   const std::int64_t chunks = ceil_div(vectors, kChunkVectors);
   const std::int64_t runs = std::clamp<std::int64_t>(ceil_div(kUnits, p.groups * slices), 1, chunks);
   parallel_for(p.groups * slices * runs, p.macs(), [&](std::int64_t unit) {
@@ -107,26 +110,31 @@ void few_channels_weight_gradient(const Correlation& p, const T* dy, const T* x,
                        end_vector = std::min(vectors, chunks * (run + 1) / runs * kChunkVectors);
     T* const turned = thread_workspace<T>(std::size_t(turned_size + band_layout.template size<T>(p.c)));
     T* const band = turned + turned_size;
+    // Lanes past the last output channel keep what they hold, unused; subnormals would be slow.
+    if (p.k % lanes != 0) std::fill_n(turned, turned_size, T(0));
     for (std::int64_t block = begin; block < blocks * (slice + 1) / slices; ++block) {
       const std::int64_t image = block / blocks_an_image, row0 = block % blocks_an_image * block_h;
       const std::int64_t h = std::min(block_h, p.out_h - row0);
       fill_band(band_of, band_layout, x + image * p.x_image + group * p.c * p.x_plane, row0 * step_h, 0, band);
-      T* m = sums.data() + (group * slices + slice) * sum_size + first_vector * lanes * rows;
-      for (std::int64_t vector = first_vector; vector < end_vector; vector += kChunkVectors) {
-        const std::int64_t chunk = std::min(kChunkVectors, vectors - vector), width = chunk * lanes;
-        const std::int64_t k = vector * lanes, count = std::min(width, p.k - k);
-        if (count < width) std::fill_n(turned, h * p.out_w * width, T(0));
-        const T* const from = dy + image * p.y_image + (group * p.k + k) * p.y_plane + row0 * p.y_row;
-        if (p.channels_last)
-          kernel.copy_rows(from, p.y_column, h * p.out_w, count, turned, width);
-        else
-          kernel.transpose(from, p.y_plane, count, h * p.out_w, turned, width);
-        const std::int64_t panels = scattered_tiles<T>(rows, chunk);
-        for (std::int64_t panel = 0; panel < panels; ++panel) {
-          const std::int64_t first = rows * panel / panels, some = rows * (panel + 1) / panels - first;
-          kernel.scattered_product[some][chunk]({band, row_offset.data() + first, h, p.out_w,
-                                                 step_h * band_layout.pitch, step_w, turned, m, block > begin});
-          m += some * width;
+      for (std::int64_t row = 0; row < h; row += turned_h) {
+        T* m = sums.data() + (group * slices + slice) * sum_size + first_vector * lanes * rows;
+        const std::int64_t some_h = std::min(turned_h, h - row);
+        const std::int64_t band_row = step_h * band_layout.pitch;
+        for (std::int64_t vector = first_vector; vector < end_vector; vector += kChunkVectors) {
+          const std::int64_t chunk = std::min(kChunkVectors, vectors - vector), width = chunk * lanes;
+          const std::int64_t k = vector * lanes, count = std::min(width, p.k - k);
+          const T* const from = dy + image * p.y_image + (group * p.k + k) * p.y_plane + (row0 + row) * p.y_row;
+          if (p.channels_last)
+            kernel.copy_rows(from, p.y_column, some_h * p.out_w, count, turned, width);
+          else
+            kernel.transpose(from, p.y_plane, count, some_h * p.out_w, turned, width);
+          const std::int64_t panels = scattered_tiles<T>(rows, chunk);
+          for (std::int64_t panel = 0; panel < panels; ++panel) {
+            const std::int64_t first = rows * panel / panels, some = rows * (panel + 1) / panels - first;
+            kernel.scattered_product[some][chunk]({band + row * band_row, row_offset.data() + first, some_h, p.out_w,
+                                                   band_row, step_w, turned, m, block > begin || row > 0});
+            m += some * width;
+          }
         }
       }
     }
