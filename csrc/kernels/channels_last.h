@@ -45,7 +45,7 @@ void rows_product(const RowsProduct<T>& t) {
       u += V * L;
     }
   }
-  finish_product<T>(sum, t.add, t.bias, t.relu, t.m);
+  finish_product<T>(sum, t.add, t.bias, t.relu, t.m, t.m_row);
 }
 
 template <class T, int R, int V>

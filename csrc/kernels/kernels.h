@@ -68,7 +68,7 @@ struct ScatteredProduct {
 };
 
 // The same with the rows' terms as channels last has them, one after the other in segments: term t of segment s of row
-// i is v[i·v_row + offset[s] + t].
+// i is v[i·v_row + offset[s] + t]. Rows of m are m_row apart.
 template <class T>
 struct RowsProduct {
   const T* v;
@@ -77,6 +77,7 @@ struct RowsProduct {
   std::int64_t segments, terms;  // terms of each segment
   const T* u;
   T* m;
+  std::int64_t m_row;
   bool add;
   const T* bias;
   bool relu;

@@ -92,18 +92,19 @@ void add_tiles(Kernels<T>& table) {
   }
 }
 
-// The last store of a tile whose columns are output channels; m is dense.
+// The last store of a tile whose columns are output channels.
 template <class T, int R, int V>
-inline void finish_product(const Vec<T> (&sum)[R][V], bool add, const T* bias, bool relu, T* m) {
+inline void finish_product(const Vec<T> (&sum)[R][V], bool add, const T* bias, bool relu, T* m,
+                           std::int64_t m_row = V * kLanes<T>) {
 #pragma GCC unroll 16
-  for (int i = 0; i < R; ++i)
+  for (int i = 0; i < R; ++i, m += m_row)
 #pragma GCC unroll 4
-    for (int j = 0; j < V; ++j, m += kLanes<T>) {
+    for (int j = 0; j < V; ++j) {
       Vec<T> value = sum[i][j];
-      if (add) value += load(m);
+      if (add) value += load(m + j * kLanes<T>);
       if (bias) value += load(bias + j * kLanes<T>);
       if (relu) value = positive_part<T>(value);
-      store(m, value);
+      store(m + j * kLanes<T>, value);
     }
 }
 

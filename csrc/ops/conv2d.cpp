@@ -375,7 +375,9 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
                                    : nullptr;
     if (pack_together) {
       for (OutputPhase& phase : phases) phase.problem.images = s.n;
-      if (unreached) std::fill_n(dx, s.n * dx_image, T(0));
+      if (unreached)
+        parallel_for(s.n * s.c_in, double(s.n * dx_image),
+                     [&](std::int64_t plane) { std::fill_n(dx + plane * s.in_plane(), s.in_plane(), T(0)); });
       return pack_together(phases, turned)->run(dy, nullptr, false, dx);
     }
   }

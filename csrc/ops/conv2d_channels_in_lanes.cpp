@@ -86,26 +86,21 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       for (std::int64_t first = begin; first < end; first += chunks_at_once_) {  // as the weights follow in memory
         const std::int64_t last = std::min(end, first + chunks_at_once_);
         for (std::size_t i = 0; i < parts_.size(); i += turns_) {
-          Outputs outputs{0, 0, w};
           soon.output = i ? Rows{} : output_rows(to, first, h);  // of all phases
-          std::int64_t columns = 0;                              // of all phases that take turns
-          for (std::size_t turn = 0; turn < turns_; ++turn) {
-            const Part& part = parts_[i + turn];
-            outputs.rows = std::clamp<std::int64_t>(part.problem.out_h - row0, 0, h);
-            outputs.columns = std::clamp<std::int64_t>(part.problem.out_w - column0, 0, w);
-            columns += outputs.columns;
+          Outputs outputs{std::clamp<std::int64_t>(parts_[i].problem.out_h - row0, 0, h), 0};
+          const auto columns = [&](std::size_t turn) {
+            return std::clamp<std::int64_t>(parts_[i + turn].problem.out_w - column0, 0, w);
+          };
+          for (std::size_t turn = 0; turn < turns_; ++turn) outputs.columns += columns(turn);
+          for (std::size_t turn = 0; turn < turns_; ++turn)
             for (std::int64_t chunk = first; chunk < last; ++chunk)
-              multiply_chunk(part, from, group, h, w, chunk, bias, relu, soon, sums,
-                             sums + chunk_room(chunk - first, h * w));
-            if (turns_ > 1) turn_chunk(sums, h * w, first, sums + chunk_room(1 + std::int64_t(turn), h * w), h * w);
-          }
+              multiply_chunk(parts_[i + turn], from, group, outputs, std::int64_t(turn), columns(turn), chunk, bias,
+                             relu, soon, sums, sums + chunk_room(chunk - first, outputs.rows * outputs.columns));
           T* const of_phase = to + parts_[i].first;
           if (p_.channels_last)
-            write(sums, h, outputs, first, last, of_phase);
-          else if (turns_ > 1)
-            write_in_turn(sums, h, {outputs.rows, columns, w}, first, of_phase);
+            write(sums, outputs, first, last, of_phase);
           else
-            write_planes(sums, h, outputs, first, of_phase);
+            write_planes(sums, outputs, first, of_phase);
         }
       }
     });
@@ -131,9 +126,9 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     const std::int64_t threads = threads_for(blocks() * chunks_, p_.macs());
     return threads == 1 ? 1 : std::clamp<std::int64_t>(2 * threads / std::max<std::int64_t>(1, blocks()), 1, chunks_);
   }
-  // A chunk's bias, then the sums of a few chunks, or of one, and some phases' turned
+  // A chunk's bias, then the sums of a few chunks, or of one's phases that take turns, and the same turned
   std::int64_t sums_size() const {
-    return chunk_room(p_.channels_last ? chunks_at_once_ : 1 + std::int64_t(turns_), block_h_ * block_w_);
+    return chunk_room(p_.channels_last ? chunks_at_once_ : 2 * std::int64_t(turns_), block_h_ * block_w_);
   }
   std::int64_t strip_row() const { return ((block_w_ - 1) * p_.step_w + columns_.count) * p_.c; }
   std::int64_t strip_size() const { return ((block_h_ - 1) * p_.step_h + rows_.count) * strip_row(); }
@@ -187,9 +182,9 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
             (bottom - top) * p_.x_row};
   }
 
-  // Of a block and a phase: rows and columns that y has, out of `pitch` computed in a row.
+  // Of a block and a phase, or all that take turns in the same rows.
   struct Outputs {
-    std::int64_t rows, columns, pitch;
+    std::int64_t rows, columns;
   };
 
   void cut_input() {
@@ -318,8 +313,10 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
                                end - begin, strip + (i - top) * strip_row() + c, p_.c);
   }
 
-  void multiply_chunk(const Part& part, const T* x, std::int64_t group, std::int64_t h, std::int64_t w,
-                      std::int64_t chunk, const T* bias, bool relu, Soon& soon, T* padded_bias, T* sums) const {
+  // The sums of the phase whose turn it is, w columns.
+  void multiply_chunk(const Part& part, const T* x, std::int64_t group, const Outputs& o, std::int64_t turn,
+                      std::int64_t w, std::int64_t chunk, const T* bias, bool relu, Soon& soon, T* padded_bias,
+                      T* sums) const {
     const Kernels<T>& kernel = kernels<T>();
     const std::int64_t vectors = chunk_begin(chunk + 1) - chunk_begin(chunk), width = vectors * lanes_;
     const std::int64_t k = chunk_begin(chunk) * lanes_, count = std::min(width, p_.k - k);
@@ -329,7 +326,8 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       std::fill(padded_bias + count, padded_bias + width, T(0));
     }
     const std::int64_t x_row = copied_ ? strip_row() : p_.x_row, x_column = copied_ ? p_.c : p_.x_column;
-    const std::int64_t panels = ceil_div(w, most_rows_), all = h * panels;
+    const std::int64_t panels = ceil_div(w, most_rows_), all = o.rows * panels, turns = std::int64_t(turns_);
+    if (all == 0) return;
     for (std::size_t i = 0; i < part.steps.size(); ++i) {
       const Step& step = part.steps[i];
       const bool last = i + 1 == part.steps.size();
@@ -339,16 +337,17 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       product.segments = step.segments;
       product.terms = step.terms;
       product.u = u + step.first * width;
+      product.m_row = turns * width;
       product.add = i > 0;
       product.bias = bias && last ? padded_bias : nullptr;
       product.relu = relu && last;
       product.ahead_step = width / all;
       const std::int64_t size = step.segments * step.terms * width;
-      for (std::int64_t row = 0, at = 0; row < h; ++row)
+      for (std::int64_t row = 0, at = 0; row < o.rows; ++row)
         for (std::int64_t panel = 0; panel < panels; ++panel, ++at) {
           const std::int64_t first = w * panel / panels, rows = w * (panel + 1) / panels - first;
           product.v = x + row * p_.step_h * x_row + first * product.v_row;
-          product.m = sums + (row * w + first) * width;
+          product.m = sums + (row * o.columns + first * turns + turn) * width;
           product.ahead = product.u + size * (all + at) / all;
           fetch(soon, step.segments * step.terms, product);
           kernel.rows_product[rows][vectors](product);
@@ -360,48 +359,43 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     return std::min(p_.k, chunk_begin(chunk + 1) * lanes_) - chunk_begin(chunk) * lanes_;
   }
 
-  // A chunk's sums of so many positions, channel by channel
-  void turn_chunk(const T* sums, std::int64_t positions, std::int64_t chunk, T* to, std::int64_t to_channel) const {
+  // The sums of a chunk to the planes of y.
+  void write_planes(T* sums, const Outputs& o, std::int64_t chunk, T* y) const {
+    const Kernels<T>& kernel = kernels<T>();
+    const std::int64_t positions = o.rows * o.columns, channels = channels_of(chunk);
     const std::int64_t width = (chunk_begin(chunk + 1) - chunk_begin(chunk)) * lanes_;
-    kernels<T>().transpose(sums + chunk_room(0, positions), width, positions, channels_of(chunk), to, to_channel);
-  }
-
-  // The sums of a chunk, of h rows, to the planes of y.
-  void write_planes(T* sums, std::int64_t h, const Outputs& o, std::int64_t chunk, T* y) const {
-    const std::int64_t positions = h * o.pitch;
+    const T* const from = sums + chunk_room(0, positions);
     y += chunk_begin(chunk) * lanes_ * p_.y_plane;
-    if (p_.y_column == 1 && p_.y_row == o.pitch) return turn_chunk(sums, positions, chunk, y, p_.y_plane);
-    T* const turned = sums + chunk_room(1, positions);
-    turn_chunk(sums, positions, chunk, turned, positions);
-    kernels<T>().place({turned, positions, int(channels_of(chunk)), 0, o.rows * o.pitch, o.pitch, o.columns, y,
-                        p_.y_plane, p_.y_row, p_.y_column});
+    const std::int64_t y_column = turns_ > 1 ? 1 : p_.y_column;
+    if (y_column == 1 && p_.y_row == o.columns)
+      return kernel.transpose(from, width, positions, channels, y, p_.y_plane);
+    if (y_column == 1 && o.columns >= lanes_) {
+      for (std::int64_t row = 0; row < o.rows; ++row)
+        kernel.transpose(from + row * o.columns * width, width, o.columns, channels, y + row * p_.y_row, p_.y_plane);
+      return;
+    }
+    T* const turned = sums + chunk_room(std::int64_t(turns_), block_h_ * block_w_);
+    kernel.transpose(from, width, positions, channels, turned, positions);
+    kernel.place(
+        {turned, positions, int(channels), 0, positions, o.columns, o.columns, y, p_.y_plane, p_.y_row, y_column});
   }
 
-  // The same of phases that take turns, turned already
-  void write_in_turn(const T* sums, std::int64_t h, const Outputs& o, std::int64_t chunk, T* y) const {
-    const std::int64_t positions = h * o.pitch, from_phase = chunk_room(1, positions) - chunk_room(0, positions);
-    const T* turned = sums + chunk_room(1, positions);
-    y += chunk_begin(chunk) * lanes_ * p_.y_plane;
-    for (std::int64_t channel = 0; channel < channels_of(chunk); ++channel, turned += positions, y += p_.y_plane)
-      put_in_turn(turned, from_phase, o.pitch, p_.y_column, o.rows, o.columns, y, p_.y_row);
-  }
-
-  // The sums of chunks [first, last), of h rows, to y, position after position.
-  void write(const T* sums, std::int64_t h, const Outputs& o, std::int64_t first, std::int64_t last, T* y) const {
+  // The sums of chunks [first, last) to y, position after position.
+  void write(const T* sums, const Outputs& o, std::int64_t first, std::int64_t last, T* y) const {
     const std::int64_t width = kChunkVectors * lanes_, k = first * width, count = std::min(p_.k, last * width) - k;
     const std::int64_t whole = count / width, rest = count - whole * width;
     const std::int64_t rest_width = (chunk_begin(last) - chunk_begin(last - 1)) * lanes_;
-    const T* const rest_sums = sums + chunk_room(whole, h * o.pitch);
+    const T* const rest_sums = sums + chunk_room(whole, o.rows * o.columns);
     sums += width;
     for (std::int64_t row = 0; row < o.rows; ++row) {
       T* to = y + row * p_.y_row + k;
-      std::int64_t at = row * o.pitch;
+      std::int64_t at = row * o.columns;
       if (!whole) {  // one chunk: positions as they follow one another
         kernels<T>().copy_rows(rest_sums + at * rest_width, rest_width, o.columns, rest, to, p_.y_column);
         continue;
       }
       for (std::int64_t column = 0; column < o.columns; ++column, ++at, to += p_.y_column) {
-        kernels<T>().copy_rows(sums + at * width, h * o.pitch * width, whole, width, to, width);
+        kernels<T>().copy_rows(sums + at * width, o.rows * o.columns * width, whole, width, to, width);
         if (rest) kernels<T>().copy_rows(rest_sums + at * rest_width, 0, 1, rest, to + whole * width, 0);
       }
     }
@@ -463,7 +457,7 @@ struct Costs {
     const double term = double(vectors / 2) * term_cycles(run, 2) + double(vectors % 2) * term_cycles(run, 1);
     const double sums = double(ceil_div(vectors, 2)) * std::ceil(terms / double(kTermsInRegisters));
     lanes = double(p.out_h * runs) * (terms * term + sums * kTileCycles) + transpose_cycles(outputs, p.k, width);
-    if (p.y_column > 1) lanes += placed(p.y_column > 2 && !in_turn);
+    if (p.y_column > 1 && !in_turn) lanes += placed(p.y_column > 2);
     lanes = lanes * double(phases) + double(rows) * transpose_cycles(p.c, columns, width);
   }
 };

@@ -55,6 +55,7 @@ void multiply(const Side<T>& lying, const T* lies, const Block& block, const std
   product.v_row = lying.channel;
   product.offset = image_offset.data();
   product.m = m;
+  product.m_row = width;
   product.add = add;
   product.u = product.ahead = product.soon = u;
   const std::int64_t at_once = std::max<std::int64_t>(1, kTermsInRegisters / block.count);

@@ -382,7 +382,7 @@ class Winograd final : public PackedCorrelation<float> {
           const float* const from = v + point * call.v_point;
           if (channels_in_lanes_)
             kernel.rows_product[rows][vectors]({from + first * v_tile() + term, v_tile(), &no_offset, 1, terms, u, sums,
-                                                term > 0, nullptr, false, ahead, width / panels, u, 0});
+                                                width, term > 0, nullptr, false, ahead, width / panels, u, 0});
           else
             kernel.product[rows][vectors](
                 {from + term * tiles + first, tiles, u, terms, sums, term > 0, nullptr, false, ahead, width / panels});
