@@ -212,29 +212,15 @@ Correlation all_phases(const std::vector<OutputPhase>& phases) {
   return all;
 }
 
-template <class T>
 bool take_turns(const std::vector<OutputPhase>& phases) {
-  constexpr std::int64_t most = 4;
   const Correlation& p = phases.front().problem;
-  if (p.channels_last || p.y_column > most || std::int64_t(phases.size()) % p.y_column != 0) return false;
-  if (p.y_column > 2 && p.out_w < kernels<T>().lanes) return false;  // rows too short for transpose's vectors
+  if (p.channels_last || std::int64_t(phases.size()) % p.y_column != 0) return false;
   for (std::size_t i = 0; i < phases.size(); ++i) {
     const std::size_t turn = i % std::size_t(p.y_column);
     const bool next = phases[i].first == phases[i - turn].first + std::int64_t(turn);
     if (!next || phases[i].column != std::int64_t(turn)) return false;  // in a narrow map a row's end may be next, too
   }
   return true;
-}
-
-template <class T>
-void put_in_turn(const T* phase, std::int64_t from_phase, std::int64_t from_row, std::int64_t phases, std::int64_t rows,
-                 std::int64_t columns, T* y, std::int64_t y_row) {
-  const Kernels<T>& kernel = kernels<T>();
-  const std::int64_t whole = columns / phases, rest = columns % phases;
-  for (std::int64_t i = 0; i < rows; ++i, phase += from_row, y += y_row) {
-    kernel.transpose(phase, from_phase, phases, whole, y, phases);
-    for (std::int64_t j = 0; j < rest; ++j) y[whole * phases + j] = phase[j * from_phase + whole];
-  }
 }
 
 Correlation forward_correlation(const Conv2dShape& s) {
@@ -370,9 +356,8 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
   if (phases.size() > 1 && direct) {
     const auto pack_together = depthwise_in_lanes_pays<T>(phases)  ? pack_depthwise_in_lanes<T>
                                : channels_in_lanes_pays<T>(phases) ? pack_channels_in_lanes<T>
-                               : take_turns<T>(phases) && depthwise_serves(all_phases(phases))
-                                   ? pack_depthwise_phases<T>
-                                   : nullptr;
+                               : depthwise_phases_serve<T>(phases) ? pack_depthwise_phases<T>
+                                                                   : nullptr;
     if (pack_together) {
       for (OutputPhase& phase : phases) phase.problem.images = s.n;
       if (unreached)
@@ -443,9 +428,6 @@ void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
 }
 
 #define CONVNET_INSTANTIATE(T)                                                                                        \
-  template bool take_turns<T>(const std::vector<OutputPhase>&);                                                       \
-  template void put_in_turn(const T*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, T*,       \
-                            std::int64_t);                                                                            \
   template void pack_terms(const Correlation&, const Weights<T>&, const T*, std::int64_t, std::int64_t, std::int64_t, \
                            TermOrder, T*);                                                                            \
   template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*);                \

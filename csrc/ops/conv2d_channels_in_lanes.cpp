@@ -50,7 +50,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
         vectors_(ceil_div(p_.k, lanes_)),
         chunks_(ceil_div(vectors_, kChunkVectors)),
         chunks_at_once_(p_.channels_last ? std::min(chunks_, kChunksAtOnce) : 1),
-        turns_(take_turns<T>(phases) ? std::size_t(p_.y_column) : 1),
+        turns_(take_turns(phases) ? std::size_t(p_.y_column) : 1),
         most_rows_(kernels<T>().most_rows[kChunkVectors]),
         packed_(weights.data ? packed_size() : 0) {
     cut_input();
@@ -477,7 +477,7 @@ bool channels_in_lanes_pays(const std::vector<OutputPhase>& phases) {
   }
   constexpr std::int64_t least_channels = 4;  // fewer are turned slowly: measured 0.7 to 0.9
   if (p.c < least_channels && phases.size() == 1) return false;
-  const Costs<T> costs(p, std::int64_t(phases.size()), take_turns<T>(phases));
+  const Costs<T> costs(p, std::int64_t(phases.size()), take_turns(phases));
   return costs.lanes < costs.band;
 }
 

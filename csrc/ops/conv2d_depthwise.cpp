@@ -419,6 +419,18 @@ class DepthwiseCorrelation final : public PackedCorrelation<T> {
   Scratch<T> weight_, zeros_;
 };
 
+// Rows of y, of so many columns in all, from those of each phase.
+template <class T>
+void put_in_turn(const T* phase, std::int64_t from_phase, std::int64_t from_row, std::int64_t phases, std::int64_t rows,
+                 std::int64_t columns, T* y, std::int64_t y_row) {
+  const Kernels<T>& kernel = kernels<T>();
+  const std::int64_t whole = columns / phases, rest = columns % phases;
+  for (std::int64_t i = 0; i < rows; ++i, phase += from_row, y += y_row) {
+    kernel.transpose(phase, from_phase, phases, whole, y, phases);
+    for (std::int64_t j = 0; j < rest; ++j) y[whole * phases + j] = phase[j * from_phase + whole];
+  }
+}
+
 // Phases of a strided input gradient: they read one strip, and those whose outputs take turns in a row are laid side by
 // side first.
 template <class T>
@@ -557,6 +569,14 @@ std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem,
 }
 
 template <class T>
+bool depthwise_phases_serve(const std::vector<OutputPhase>& phases) {
+  constexpr std::int64_t most_turns = 4;
+  const Correlation p = all_phases(phases);
+  const bool long_rows = p.y_column <= 2 || p.out_w >= kernels<T>().lanes;  // for transpose's vectors
+  return take_turns(phases) && p.y_column <= most_turns && long_rows && depthwise_serves(p);
+}
+
+template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise_phases(const std::vector<OutputPhase>& phases,
                                                             const Weights<T>& weights) {
   return std::make_unique<DepthwisePhases<T>>(phases, weights);
@@ -638,6 +658,8 @@ template void depthwise_weight_gradient(const Correlation&, const float*, const 
 template void depthwise_weight_gradient(const Correlation&, const double*, const double*, double*);
 template std::unique_ptr<PackedCorrelation<float>> pack_depthwise(const Correlation&, const Weights<float>&);
 template std::unique_ptr<PackedCorrelation<double>> pack_depthwise(const Correlation&, const Weights<double>&);
+template bool depthwise_phases_serve<float>(const std::vector<OutputPhase>&);
+template bool depthwise_phases_serve<double>(const std::vector<OutputPhase>&);
 template std::unique_ptr<PackedCorrelation<float>> pack_depthwise_phases(const std::vector<OutputPhase>&,
                                                                          const Weights<float>&);
 template std::unique_ptr<PackedCorrelation<double>> pack_depthwise_phases(const std::vector<OutputPhase>&,

@@ -67,13 +67,8 @@ struct OutputPhase {
   std::int64_t first;
   std::int64_t column = 0;
 };
-// Whether they are a few columns' phases of planes for each of some rows, row by row: these take turns in y's rows.
-template <class T>
+// Whether they are all columns' phases of planes for each of some rows, row by row: these take turns in y's rows.
 bool take_turns(const std::vector<OutputPhase>& phases);
-// Rows of y, of so many columns in all, from those of each phase.
-template <class T>
-void put_in_turn(const T* phase, std::int64_t from_phase, std::int64_t from_row, std::int64_t phases, std::int64_t rows,
-                 std::int64_t columns, T* y, std::int64_t y_row);
 // All taps, phase by phase, and the outputs of the largest one.
 Correlation all_phases(const std::vector<OutputPhase>& phases);
 
@@ -161,6 +156,8 @@ bool depthwise_serves(const Correlation& problem);
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise(const Correlation& problem, const Weights<T>& weights);
 // All phases of an input gradient at once, which take turns.
+template <class T>
+bool depthwise_phases_serve(const std::vector<OutputPhase>& phases);
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_depthwise_phases(const std::vector<OutputPhase>& phases,
                                                             const Weights<T>& weights);
