@@ -475,8 +475,7 @@ bool channels_in_lanes_pays(const std::vector<OutputPhase>& phases) {
     const std::int64_t lanes = kernels<T>().lanes, filled = ceil_div(p.k, lanes) * lanes;
     return p.taps.size() == 1 ? 2 * p.k > lanes : 4 * p.k > 3 * filled;
   }
-  constexpr std::int64_t least_channels = 4;  // fewer are turned slowly: measured 0.7 to 0.9
-  if (p.c < least_channels && phases.size() == 1) return false;
+  if (p.c < kLeastInLanes && phases.size() == 1) return false;
   const Costs<T> costs(p, std::int64_t(phases.size()), take_turns(phases));
   return costs.lanes < costs.band;
 }
