@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::int64_t kVectors = kStreamedVectors;  // of positions, in a tile
 constexpr std::int64_t kChannelsInRegisters = 512;   // summed before they meet the earlier ones
-constexpr std::int64_t kTilesBytes = 512 << 10;      // of the second-level cache, for the tiles packed at once
+constexpr std::int64_t kTilesBytes = 320 << 10;      // of the second-level cache, for the tiles packed at once
 constexpr std::int64_t kLyingChannels = 32;          // where the image lies: whose lines the processor fetches ahead
 constexpr std::int64_t kLyingPositions = 1024;       // whose sums stay in the cache meanwhile
 constexpr std::int64_t kMostLyingRows = 28;          // output channels that read it; more than a panel of them,
