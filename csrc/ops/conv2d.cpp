@@ -121,16 +121,18 @@ bool windows_pay(const Conv2dShape& s) {
 // of dy at a time, whose products stay in the second-level cache.
 template <class T>
 void backward_input_of_windows(const Conv2dShape& s, Algorithm asked, const T* dy, const T* weight, T* dx) {
-  constexpr std::int64_t least_bytes = 256 << 10, least_positions = 384, chunks_of_an_image = 8;
+  constexpr std::int64_t least_bytes = 256 << 10, most_bytes = 2 << 20;
+  constexpr std::int64_t least_positions = 384, chunks_of_an_image = 8;
   const Kernels<T>& kernel = kernels<T>();
   const std::int64_t products_size = s.reduction(), row_size = s.o_w * products_size;
-  // As many as the weights are, or these would be read more often than the products; and as a GEMM takes to be fast
-  const std::int64_t bytes = std::max(least_bytes, products_size * s.c_out * std::int64_t(sizeof(T)));
+  // As many as make a GEMM fast, or as the weights are, which would else be read more often than the products
+  const std::int64_t least_rows = ceil_div(least_positions, s.o_w);
+  const std::int64_t bytes = products_size * std::max(least_positions, s.c_out) * std::int64_t(sizeof(T));
   const std::int64_t most_rows =
-      std::max(bytes / (row_size * std::int64_t(sizeof(T))), ceil_div(least_positions, s.o_w));
-  const std::int64_t chunks = std::clamp<std::int64_t>(s.out_plane() / least_positions, ceil_div(s.o_h, most_rows),
-                                                       std::max(chunks_of_an_image, ceil_div(s.o_h, most_rows)));
-  const std::int64_t rows = ceil_div(s.o_h, chunks), rest = s.o_h % rows;
+      std::max<std::int64_t>(1, std::clamp(bytes, least_bytes, most_bytes) / (row_size * std::int64_t(sizeof(T))));
+  const std::int64_t wanted = std::min(std::max(ceil_div(s.o_h, chunks_of_an_image), least_rows), most_rows);
+  const std::int64_t rows = ceil_div(s.o_h, ceil_div(s.o_h, wanted)), rest = s.o_h % rows;
+  const std::int64_t chunks = ceil_div(s.o_h, rows);
   const auto pack_rows = [&](std::int64_t h) {
     Correlation p{};
     p.images = p.groups = p.step_h = p.step_w = 1;
@@ -149,7 +151,6 @@ void backward_input_of_windows(const Conv2dShape& s, Algorithm asked, const T* d
   const std::int64_t dy_row = s.o_w * (s.channels_last ? s.c_out : 1);
   const auto run = [&](std::int64_t unit) {
     const std::int64_t image = unit / chunks, first = unit % chunks * rows, h = std::min(rows, s.o_h - first);
-    if (h <= 0) return;
     const Scratch<T> windows(std::size_t(h * row_size));
     (h == rows ? of_rows : of_rest)
         ->run(dy + image * s.c_out * s.out_plane() + first * dy_row, nullptr, false, windows.data());
