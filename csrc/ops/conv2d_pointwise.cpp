@@ -1,10 +1,10 @@
 // The GEMM algorithm for a single tap, a 1x1 kernel: a tile's columns are output positions, its rows output channels.
 // The positions of a few tiles, which run on over the ends of rows, are packed tile by tile, the input channels
 // outermost, and multiplied with one panel of output channels after the other. Every tile but an image's last is full
-// and aligned, and is read as it follows in memory. Where the image has no gaps, the first panel's tiles read it where
-// it lies and pack what they read for the other panels, and all tiles together fetch the block that comes next: so
-// neither the memory nor the packing takes time of its own (measured: 1.05 to 1.3 times faster). A few output channels
-// would hardly repay even that: their tiles read the image where it lies, a few input channels at a time.
+// and aligned, and is read as it follows in memory. All tiles together fetch the block that comes next. Where the image
+// has no gaps, the first panel's tiles read it where it lies and pack what they read for the other panels: so neither the
+// memory nor the packing takes time of its own (measured: 1.05 to 1.3 times faster). A few output channels would hardly
+// repay even that: their tiles read the image where it lies, a few input channels at a time.
 #include <algorithm>
 #include <vector>
 
@@ -47,7 +47,8 @@ class Pointwise final : public PackedCorrelation<T> {
         vectors_(lies_ ? tile_vectors<T>(problem.k) : kVectors),
         width_(vectors_ * kernels<T>().lanes),
         panels_(ceil_div(problem.k, kernels<T>().most_rows[vectors_])),
-        streams_(!lies_ && lies_dense(problem) && kernels<T>().streamed_tile[problem.k / panels_]),
+        fetches_(!lies_ && kernels<T>().streamed_tile[problem.k / panels_]),
+        streams_(fetches_ && lies_dense(problem)),
         tiles_(ceil_div(positions(), width_)),
         step_(std::min(problem.c, kChannelsInRegisters)),
         tiles_at_once_(std::clamp<std::int64_t>(kTilesBytes / (step_ * width_ * std::int64_t(sizeof(T))), 1,
@@ -176,26 +177,35 @@ class Pointwise final : public PackedCorrelation<T> {
     }
   }
 
-  // What the tiles fetch ahead for those after them: rows, one for each input channel of a block, empty or not, from
-  // channel c on.
+  // What the tiles fetch ahead for those after them: so many rows of each of some input channels.
   struct Soon {
     const T* x;
-    std::int64_t rows, columns;
+    std::int64_t channels, rows, columns;
   };
+  // Of a block, empty or not, from channel c on
   Soon soon(const Block& block, std::int64_t c) const {
-    const std::int64_t columns = block.end - block.first;
-    return {block.x + c * problem_.x_plane + block.first, columns > 0 ? std::min(step_, problem_.c - c) : 0, columns};
+    const Correlation& p = problem_;
+    if (!fetches_ || block.first == block.end) return {};
+    const std::int64_t channels = std::min(step_, p.c - c);
+    const T* const x = block.x + c * p.x_plane;
+    if (streams_) return {x + block.first, channels, 1, block.end - block.first};
+    const std::int64_t first_row = block.first / p.out_w, last_row = (block.end - 1) / p.out_w;
+    return {x + (p.taps[0].row + first_row * p.step_h) * p.x_row + p.taps[0].column, channels, last_row - first_row + 1,
+            (p.out_w - 1) * p.step_w + 1};
   }
-  // Where the lines of `rows` rows stand, spread over the terms of a tile.
-  void spread_lines(std::int64_t rows, std::int64_t columns, std::int64_t terms, std::int64_t* offset) const {
+  // Where the lines of so many of its channels stand, spread over the terms of a tile.
+  void spread_lines(const Soon& soon, std::int64_t channels, std::int64_t terms, std::int64_t* offset) const {
     constexpr std::int64_t line = 64 / std::int64_t(sizeof(T));
-    const std::int64_t lines = rows * ceil_div(columns, line);
-    std::int64_t row = 0, at = 0, due = 0;
+    const std::int64_t lines = channels * soon.rows * ceil_div(soon.columns, line);
+    const std::int64_t row_step = problem_.step_h * problem_.x_row;
+    std::int64_t channel = 0, row = 0, at = 0, due = 0;
     for (std::int64_t term = 0; term < terms; ++term) {
-      offset[term] = row * problem_.x_plane + at;
+      offset[term] = channel * problem_.x_plane + row * row_step + at;
       for (due += lines; due >= terms; due -= terms) {
         at += line;
-        if (at >= columns) at = 0, ++row;
+        if (at < soon.columns) continue;
+        at = 0;
+        if (++row == soon.rows) row = 0, ++channel;
       }
     }
   }
@@ -232,8 +242,8 @@ class Pointwise final : public PackedCorrelation<T> {
       tile.taps = channels;
       const Soon soon = last ? this->soon(next, 0) : this->soon(block, c + step_);
       std::int64_t soon_offset[kChannelsInRegisters];
-      if (streams_) spread_lines(ceil_div(soon.rows, tiles), soon.columns, channels, soon_offset);
-      std::int64_t done = 0, fetched = 0;  // tiles; rows by them
+      if (soon.channels > 0) spread_lines(soon, ceil_div(soon.channels, tiles), channels, soon_offset);
+      std::int64_t done = 0, fetched = 0;  // tiles; channels by them
       for_panels(own, c, last, tile, [&](std::int64_t k, std::int64_t rows) {
         for (std::int64_t at = 0; at < count; at += width_) {
           const std::int64_t in_tile = std::min(width_, count - at);
@@ -242,12 +252,12 @@ class Pointwise final : public PackedCorrelation<T> {
           tile.tap_offset = (lies ? lying_offset_ : channel_offset_).data();
           tile.c = in_place(in_tile) ? y + k * p.y_plane + first + at : sums_of(at, k);
           tile.c_stride = in_place(in_tile) ? p.y_plane : width_;
-          const std::int64_t row = fetched;
-          fetched = soon.rows * ++done / tiles;
-          const bool fetches = streams_ && in_tile == width_ && fetched > row;
+          const std::int64_t channel = fetched;
+          fetched = soon.channels * ++done / tiles;
+          const bool fetches = in_tile == width_ && fetched > channel;
           if (lies || fetches) {
             tile.copy = lies && k1 > k0 + rows ? columns + at * channels : nullptr;
-            tile.soon = fetches ? soon.x + row * p.x_plane : tile.b;
+            tile.soon = fetches ? soon.x + channel * p.x_plane : tile.b;
             tile.soon_offset = fetches ? soon_offset : tile.tap_offset;
             kernel.streamed_tile[rows](tile);
           } else {
@@ -266,7 +276,8 @@ class Pointwise final : public PackedCorrelation<T> {
   std::int64_t vectors_;                      // of positions, in a tile
   std::int64_t width_;                        // of a tile, in positions
   std::int64_t panels_;                       // of output channels
-  bool streams_;                              // whole tiles of the first panel read it so, and pack it for the others
+  bool fetches_;                              // whole tiles fetch what those after them read
+  bool streams_;                              // those of the first panel read x as it lies, and pack it for the others
   std::int64_t tiles_;                        // of an image
   std::int64_t step_;                         // input channels whose products are summed in registers
   std::int64_t tiles_at_once_;                // packed
