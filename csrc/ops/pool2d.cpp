@@ -184,8 +184,34 @@ void avg_pool2d(const Pool2dShape& s, bool count_include_pad, const T* x, T* y) 
   });
 }
 
+namespace {
+
+// Windows side by side that cover the plane: each share is repeated along its row, and the row for each of the
+// window's.
+template <class T>
+void spread_over_tiles(const Pool2dShape& s, const T* dy, T* dx) {
+  const Kernels<T>& kernel = kernels<T>();
+  const T count = T(s.k_h) * T(s.k_w);
+  const std::int64_t run = std::max<std::int64_t>(1, kUnitOutputs / s.in_plane());
+  parallel_for(ceil_div(s.planes(), run), pool_work(s), [&](std::int64_t unit) {
+    const std::int64_t first = unit * run, rows = std::min(run, s.planes() - first) * s.o_h;
+    T* const shares = thread_workspace<T>(std::size_t(run * s.o_h * (s.o_w + s.w)));
+    T* const spread = shares + run * s.out_plane();
+    const T* const from = dy + first * s.out_plane();
+    for (std::int64_t j = 0; j < rows * s.o_w; ++j) shares[j] = from[j] / count;
+    kernel.repeat(shares, rows * s.o_w, s.k_w, spread);
+    for (std::int64_t r = 0; r < s.k_h; ++r)
+      kernel.copy_rows(spread, s.w, rows, s.w, dx + first * s.in_plane() + r * s.w, s.k_h * s.w);
+  });
+}
+
+}  // namespace
+
 template <class T>
 void avg_pool2d_backward(const Pool2dShape& s, bool count_include_pad, const T* dy, T* dx) {
+  if (s.stride_h == s.k_h && s.stride_w == s.k_w && s.h == s.o_h * s.k_h && s.w == s.o_w * s.k_w && s.pad_top == 0 &&
+      s.pad_left == 0 && s.dilation_h == 1 && s.dilation_w == 1)
+    return spread_over_tiles(s, dy, dx);
   const Windows windows(s);
   const std::vector<T> row_count = counts<T>(windows.rows, count_include_pad),
                        column_count = counts<T>(windows.columns, count_include_pad);
