@@ -2,9 +2,9 @@
 // The positions of a few tiles, which run on over the ends of rows, are packed tile by tile, the input channels
 // outermost, and multiplied with one panel of output channels after the other. Every tile but an image's last is full
 // and aligned, and is read as it follows in memory. All tiles together fetch the block that comes next. Where the image
-// has no gaps, the first panel's tiles read it where it lies and pack what they read for the other panels: so neither the
-// memory nor the packing takes time of its own (measured: 1.05 to 1.3 times faster). A few output channels would hardly
-// repay even that: their tiles read the image where it lies, a few input channels at a time.
+// has no gaps, the first panel's tiles read it where it lies and pack what they read for the other panels: so neither
+// the memory nor the packing takes time of its own (measured: 1.05 to 1.3 times faster). A few output channels would
+// hardly repay even that: their tiles read the image where it lies, a few input channels at a time.
 #include <algorithm>
 #include <vector>
 
