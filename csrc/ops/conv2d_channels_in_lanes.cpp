@@ -68,7 +68,8 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     const std::uint64_t call = new_call();
     parallel_for(blocks * runs, p_.macs(), [&](std::int64_t unit) {
       const std::int64_t run = unit % runs, index = unit / runs;
-      const auto [image, group, row0, h, column0, w] = block(index);
+      const Block b = block(index);
+      const auto [image, group, row0, h, column0, w] = b;
       T* const sums = thread_workspace<T>(std::size_t(workspace_size()));
       T* const strip = sums + sums_size();
       const T* from = x + image * p_.x_image + group * p_.c * p_.x_plane;
@@ -88,14 +89,11 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
         for (std::size_t i = 0; i < parts_.size(); i += turns_) {
           soon.output = i ? Rows{} : output_rows(to, first, h);  // of all phases
           Outputs outputs{std::clamp<std::int64_t>(parts_[i].problem.out_h - row0, 0, h), 0};
-          const auto columns = [&](std::size_t turn) {
-            return std::clamp<std::int64_t>(parts_[i + turn].problem.out_w - column0, 0, w);
-          };
-          for (std::size_t turn = 0; turn < turns_; ++turn) outputs.columns += columns(turn);
+          for (std::size_t turn = 0; turn < turns_; ++turn) outputs.columns += columns_of(parts_[i + turn], b);
           for (std::size_t turn = 0; turn < turns_; ++turn)
             for (std::int64_t chunk = first; chunk < last; ++chunk)
-              multiply_chunk(parts_[i + turn], from, group, outputs, std::int64_t(turn), columns(turn), chunk, bias,
-                             relu, soon, sums, sums + chunk_room(chunk - first, outputs.rows * outputs.columns));
+              multiply_chunk(parts_[i + turn], b, from, outputs, std::int64_t(turn), chunk, bias, relu, soon, sums,
+                             sums + chunk_room(chunk - first, outputs.rows * outputs.columns));
           T* const of_phase = to + parts_[i].first;
           if (p_.channels_last)
             write(sums, outputs, first, last, of_phase);
@@ -182,6 +180,9 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
             (bottom - top) * p_.x_row};
   }
 
+  std::int64_t columns_of(const Part& part, const Block& b) const {
+    return std::clamp<std::int64_t>(part.problem.out_w - b.column0, 0, b.w);
+  }
   // Of a block and a phase, or all that take turns in the same rows.
   struct Outputs {
     std::int64_t rows, columns;
@@ -313,19 +314,19 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
                                end - begin, strip + (i - top) * strip_row() + c, p_.c);
   }
 
-  // The sums of the phase whose turn it is, w columns.
-  void multiply_chunk(const Part& part, const T* x, std::int64_t group, const Outputs& o, std::int64_t turn,
-                      std::int64_t w, std::int64_t chunk, const T* bias, bool relu, Soon& soon, T* padded_bias,
-                      T* sums) const {
+  // The sums of the phase whose turn it is.
+  void multiply_chunk(const Part& part, const Block& b, const T* x, const Outputs& o, std::int64_t turn,
+                      std::int64_t chunk, const T* bias, bool relu, Soon& soon, T* padded_bias, T* sums) const {
     const Kernels<T>& kernel = kernels<T>();
     const std::int64_t vectors = chunk_begin(chunk + 1) - chunk_begin(chunk), width = vectors * lanes_;
     const std::int64_t k = chunk_begin(chunk) * lanes_, count = std::min(width, p_.k - k);
-    const T* const u = packed_.data() + weights_begin(group, chunk) + part.terms_before * width;
+    const T* const u = packed_.data() + weights_begin(b.group, chunk) + part.terms_before * width;
     if (bias) {
-      std::copy_n(bias + group * p_.k + k, count, padded_bias);
+      std::copy_n(bias + b.group * p_.k + k, count, padded_bias);
       std::fill(padded_bias + count, padded_bias + width, T(0));
     }
     const std::int64_t x_row = copied_ ? strip_row() : p_.x_row, x_column = copied_ ? p_.c : p_.x_column;
+    const std::int64_t w = columns_of(part, b);
     const std::int64_t panels = ceil_div(w, most_rows_), all = o.rows * panels, turns = std::int64_t(turns_);
     if (all == 0) return;
     for (std::size_t i = 0; i < part.steps.size(); ++i) {

@@ -180,27 +180,26 @@ class Pointwise final : public PackedCorrelation<T> {
   // What the tiles fetch ahead for those after them: so many rows of each of some input channels.
   struct Soon {
     const T* x;
-    std::int64_t channels, rows, columns;
+    std::int64_t channels, rows, pitch, columns;
   };
   // Of a block, empty or not, from channel c on
   Soon soon(const Block& block, std::int64_t c) const {
     const Correlation& p = problem_;
     if (!fetches_ || block.first == block.end) return {};
     const std::int64_t channels = std::min(step_, p.c - c);
-    const T* const x = block.x + c * p.x_plane;
-    if (streams_) return {x + block.first, channels, 1, block.end - block.first};
+    const PanelPacking<T> reads = packing_as_it_lies(p, block.x + c * p.x_plane);
+    if (streams_) return {reads.x + block.first, channels, 1, 0, block.end - block.first};
     const std::int64_t first_row = block.first / p.out_w, last_row = (block.end - 1) / p.out_w;
-    return {x + (p.taps[0].row + first_row * p.step_h) * p.x_row + p.taps[0].column, channels, last_row - first_row + 1,
-            (p.out_w - 1) * p.step_w + 1};
+    return {reads.x + first_row * reads.pitch, channels, last_row - first_row + 1, reads.pitch,
+            (p.out_w - 1) * reads.step + 1};
   }
   // Where the lines of so many of its channels stand, spread over the terms of a tile.
   void spread_lines(const Soon& soon, std::int64_t channels, std::int64_t terms, std::int64_t* offset) const {
     constexpr std::int64_t line = 64 / std::int64_t(sizeof(T));
     const std::int64_t lines = channels * soon.rows * ceil_div(soon.columns, line);
-    const std::int64_t row_step = problem_.step_h * problem_.x_row;
     std::int64_t channel = 0, row = 0, at = 0, due = 0;
     for (std::int64_t term = 0; term < terms; ++term) {
-      offset[term] = channel * problem_.x_plane + row * row_step + at;
+      offset[term] = channel * problem_.x_plane + row * soon.pitch + at;
       for (due += lines; due >= terms; due -= terms) {
         at += line;
         if (at < soon.columns) continue;

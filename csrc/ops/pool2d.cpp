@@ -209,9 +209,7 @@ void spread_over_tiles(const Pool2dShape& s, const T* dy, T* dx) {
 
 template <class T>
 void avg_pool2d_backward(const Pool2dShape& s, bool count_include_pad, const T* dy, T* dx) {
-  if (s.stride_h == s.k_h && s.stride_w == s.k_w && s.h == s.o_h * s.k_h && s.w == s.o_w * s.k_w && s.pad_top == 0 &&
-      s.pad_left == 0 && s.dilation_h == 1 && s.dilation_w == 1)
-    return spread_over_tiles(s, dy, dx);
+  if (windows_tile(s)) return spread_over_tiles(s, dy, dx);
   const Windows windows(s);
   const std::vector<T> row_count = counts<T>(windows.rows, count_include_pad),
                        column_count = counts<T>(windows.columns, count_include_pad);
