@@ -30,13 +30,11 @@ inline void gather_row(const T* x, std::int64_t columns, std::int64_t step, T* y
     });
   } else {
     std::int64_t i = 0;
-    if (step == 4) {
-      constexpr int L = kLanes<T>;
-      for (; i + L < columns; i += L) {
-        const T* from = x + 4 * i;
-        store(y + i, evens<T>(evens<T>(load(from), load(from + L)), evens<T>(load(from + 2 * L), load(from + 3 * L))));
-      }
-    }
+    constexpr int L = kLanes<T>;
+    if (step == 3)
+      for (; i + L < columns; i += L) store(y + i, load_every<3>(x + 3 * i));
+    if (step == 4)
+      for (; i + L < columns; i += L) store(y + i, load_every<4>(x + 4 * i));
     for (; i < columns; ++i) y[i] = x[i * step];
   }
 }

@@ -1,6 +1,7 @@
 // Rows of a plane on their way into a strip: reduced to one row each where asked, and split by column phase.
 #pragma once
 
+#include "elementwise.h"
 #include "kernels.h"
 #include "vec.h"
 
@@ -147,6 +148,13 @@ void split_rows(const RowSplit<T>& s) {
         if (odd && n > 1) store_first(odd + j / 2, odds<T>(a, b), n / 2);
       }
     });
+  } else if (s.pixel == 1 && !s.first) {
+    for (std::int64_t i = 0; i < s.rows; ++i) {
+      const T* const x = s.x + i * s.x_row;
+      for (std::int64_t j = 0; j < s.columns * s.step; j += 64 / std::int64_t(sizeof(T)))
+        __builtin_prefetch(reinterpret_cast<const char*>(x + j) + kAhead);
+      gather_row(x, s.columns, s.step, s.phase[0] + i * s.y_row);
+    }
   } else if (s.pixel == 1) {
     for_rows([&](std::int64_t at, auto&& column) {
       T* y = s.phase[0] + at;

@@ -176,6 +176,33 @@ inline Vec<T> odds(Vec<T> a, Vec<T> b) {
   return every_second<1>(a, b, Lanes<T>{});
 }
 
+// Of a those lanes l for which lane l of Part vectors side by side is no S-th value; of b, the Part-th, the others.
+template <int S, int Part, class V, int... Lane>
+inline V join_every(V a, V b, LaneList<Lane...>) {
+  constexpr int L = sizeof...(Lane);
+  return __builtin_shufflevector(a, b, ((Lane + Part * L) % S == 0 ? L + Lane : Lane)...);
+}
+
+template <int S, class V, int... Lane>
+inline V in_order(V v, LaneList<Lane...>) {
+  return __builtin_shufflevector(v, v, (Lane * S % int(sizeof...(Lane)))...);
+}
+
+// Every S-th value from p on, of S whole vectors: for odd S they stand in different lanes.
+template <int S, class T>
+inline Vec<T> load_every(const T* p) {
+  constexpr int L = kLanes<T>;
+  if constexpr (S == 1) {
+    return load(p);
+  } else if constexpr (S % 2 == 0) {
+    return evens<T>(load_every<S / 2>(p), load_every<S / 2>(p + S / 2 * L));
+  } else {
+    static_assert(S == 3);
+    const Vec<T> two = join_every<S, 1>(load(p), load(p + L), Lanes<T>{});
+    return in_order<S>(join_every<S, 2>(two, load(p + 2 * L), Lanes<T>{}), Lanes<T>{});
+  }
+}
+
 #if defined(__AVX2__)
 // Of the lanes of a then b, those that are numbered.
 template <class T>

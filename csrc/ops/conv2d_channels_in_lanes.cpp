@@ -32,6 +32,30 @@ struct Step {
   std::int64_t first_segment;
 };
 
+// The rows of the input that taps read, for a run of rows of outputs from some first one on: of each step the same.
+struct ReadRows {
+  std::int64_t first, step;
+  std::vector<std::int64_t> residues;  // of rows, from the first on, modulo the step
+  std::int64_t extent;                 // read by a row of outputs, with those between that only others read
+
+  explicit ReadRows(const Correlation& p) : first(tap_extent(p, &Tap::row).first), step(p.step_h), extent(0) {
+    for (const Tap& tap : p.taps) residues.push_back((tap.row - first) % step);
+    std::sort(residues.begin(), residues.end());
+    residues.erase(std::unique(residues.begin(), residues.end()), residues.end());
+    for (const Tap& tap : p.taps) extent = std::max(extent, place(tap.row) + 1);
+  }
+  std::int64_t of_a_step() const { return std::int64_t(residues.size()); }
+  std::int64_t count(std::int64_t outputs) const { return (outputs - 1) * of_a_step() + extent; }
+  // A row's place among those that are read, and the row at a place
+  std::int64_t place(std::int64_t row) const {
+    const auto residue = std::lower_bound(residues.begin(), residues.end(), (row - first) % step);
+    return (row - first) / step * of_a_step() + (residue - residues.begin());
+  }
+  std::int64_t row(std::int64_t place) const {
+    return first + place / of_a_step() * step + residues[std::size_t(place % of_a_step())];
+  }
+};
+
 // A phase of the outputs and its terms. All phases read the same strips.
 struct Part {
   Correlation problem;
@@ -52,6 +76,8 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
         chunks_at_once_(p_.channels_last ? std::min(chunks_, kChunksAtOnce) : 1),
         turns_(take_turns(phases) ? std::size_t(p_.y_column) : 1),
         most_rows_(kernels<T>().most_rows[kChunkVectors]),
+        rows_(p_),
+        columns_(tap_extent(p_, &Tap::column)),
         packed_(weights.data ? packed_size() : 0) {
     cut_input();
     std::int64_t terms = 0;
@@ -129,7 +155,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     return chunk_room(p_.channels_last ? chunks_at_once_ : 2 * std::int64_t(turns_), block_h_ * block_w_);
   }
   std::int64_t strip_row() const { return ((block_w_ - 1) * p_.step_w + columns_.count) * p_.c; }
-  std::int64_t strip_size() const { return ((block_h_ - 1) * p_.step_h + rows_.count) * strip_row(); }
+  std::int64_t strip_size() const { return rows_.count(block_h_) * strip_row(); }
   std::int64_t workspace_size() const { return sums_size() + (copied_ ? strip_size() : 0); }
 
   // h rows and w columns of an image's group.
@@ -173,9 +199,9 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   }
   Rows input_rows(const T* x, const Block& b) const {
     if (!whole_rows()) return {};
-    const std::int64_t row = b.row0 * p_.step_h + rows_.first, rows = (b.h - 1) * p_.step_h + rows_.count;
-    const std::int64_t top = std::clamp<std::int64_t>(row, 0, p_.in_h),
-                       bottom = std::clamp<std::int64_t>(row + rows, 0, p_.in_h);
+    const std::int64_t row = b.row0 * p_.step_h, last = row + rows_.row(rows_.count(b.h) - 1);
+    const std::int64_t top = std::clamp<std::int64_t>(row + rows_.first, 0, p_.in_h),
+                       bottom = std::clamp<std::int64_t>(last + 1, 0, p_.in_h);
     return {x + b.image * p_.x_image + b.group * p_.c * p_.x_plane + top * p_.x_row, p_.c, p_.x_plane,
             (bottom - top) * p_.x_row};
   }
@@ -189,8 +215,6 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   };
 
   void cut_input() {
-    rows_ = tap_extent(p_, &Tap::row);
-    columns_ = tap_extent(p_, &Tap::column);
     copied_ = !p_.channels_last || !one_tap_inside(p_);
     const std::int64_t bytes_of_weights = p_.k * p_.reduction() * std::int64_t(sizeof(T));
     const std::int64_t most_input = std::clamp(bytes_of_weights, kInputBytes, kInputOfManyWeights) / sizeof(T);
@@ -261,7 +285,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
 
   std::int64_t tap_offset(const Tap& tap) const {
     if (!copied_) return 0;  // the block begins there
-    return (tap.row - rows_.first) * strip_row() + (tap.column - columns_.first) * p_.c;
+    return rows_.place(tap.row) * strip_row() + (tap.column - columns_.first) * p_.c;
   }
 
   // Where a chunk's weights begin, of one group.
@@ -284,34 +308,35 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
 
   // Of h rows of w outputs.
   void fill_strip(const T* x, std::int64_t row0, std::int64_t column0, std::int64_t h, std::int64_t w, T* strip) const {
-    const std::int64_t row = row0 * p_.step_h + rows_.first, column = column0 * p_.step_w + columns_.first;
-    const std::int64_t columns = (w - 1) * p_.step_w + columns_.count;
+    const std::int64_t column = column0 * p_.step_w + columns_.first, columns = (w - 1) * p_.step_w + columns_.count;
     const std::int64_t begin = std::clamp<std::int64_t>(-column, 0, columns),
                        end = std::clamp<std::int64_t>(p_.in_w - column, begin, columns);
-    const std::int64_t rows = (h - 1) * p_.step_h + rows_.count;
-    const std::int64_t top = begin == end ? rows : std::clamp<std::int64_t>(-row, 0, rows),
-                       bottom = std::clamp<std::int64_t>(p_.in_h - row, top, rows);
+    const std::int64_t rows = rows_.count(h);
+    const auto in_image = [&](std::int64_t i) { return row0 * p_.step_h + rows_.row(i); };
+    std::int64_t top = 0, bottom = begin == end ? 0 : rows;  // of those in the image
+    while (bottom > top && in_image(bottom - 1) >= p_.in_h) --bottom;
+    while (top < bottom && in_image(top) < 0) ++top;
     const std::int64_t left = begin * p_.c, right = (columns - end) * p_.c, columns_size = columns * p_.c;
-    x += (row + top) * p_.x_row + (column + begin) * p_.x_column;
     for (std::int64_t i = 0; i < rows; ++i) {
       T* const to = strip + i * strip_row();
       const bool real = i >= top && i < bottom;
       std::fill_n(to, real ? left : columns_size, T(0));
       if (real) std::fill_n(to + columns_size - right, right, T(0));
     }
-    strip += top * strip_row() + left;
+    strip += left;
+    x += (column + begin) * p_.x_column;
     if (p_.channels_last) {
       const bool whole = p_.x_column == p_.c;
-      for (std::int64_t i = top; i < bottom; ++i, x += p_.x_row, strip += strip_row())
-        kernels<T>().copy_rows(x, p_.x_column, whole ? 1 : end - begin, whole ? (end - begin) * p_.c : p_.c, strip,
-                               p_.c);
+      for (std::int64_t i = top; i < bottom; ++i)
+        kernels<T>().copy_rows(x + in_image(i) * p_.x_row, p_.x_column, whole ? 1 : end - begin,
+                               whole ? (end - begin) * p_.c : p_.c, strip + i * strip_row(), p_.c);
       return;
     }
     // A few channels' planes at a time, each read on from row to row
     for (std::int64_t c = 0; c < p_.c; c += lanes_)
       for (std::int64_t i = top; i < bottom; ++i)
-        kernels<T>().transpose(x + c * p_.x_plane + (i - top) * p_.x_row, p_.x_plane, std::min(lanes_, p_.c - c),
-                               end - begin, strip + (i - top) * strip_row() + c, p_.c);
+        kernels<T>().transpose(x + c * p_.x_plane + in_image(i) * p_.x_row, p_.x_plane, std::min(lanes_, p_.c - c),
+                               end - begin, strip + i * strip_row() + c, p_.c);
   }
 
   // The sums of the phase whose turn it is.
@@ -325,7 +350,8 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       std::copy_n(bias + b.group * p_.k + k, count, padded_bias);
       std::fill(padded_bias + count, padded_bias + width, T(0));
     }
-    const std::int64_t x_row = copied_ ? strip_row() : p_.x_row, x_column = copied_ ? p_.c : p_.x_column;
+    const std::int64_t down = copied_ ? rows_.of_a_step() * strip_row() : p_.step_h * p_.x_row,
+                       x_column = copied_ ? p_.c : p_.x_column;
     const std::int64_t w = columns_of(part, b);
     const std::int64_t panels = ceil_div(w, most_rows_), all = o.rows * panels, turns = std::int64_t(turns_);
     if (all == 0) return;
@@ -347,7 +373,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       for (std::int64_t row = 0, at = 0; row < o.rows; ++row)
         for (std::int64_t panel = 0; panel < panels; ++panel, ++at) {
           const std::int64_t first = w * panel / panels, rows = w * (panel + 1) / panels - first;
-          product.v = x + row * p_.step_h * x_row + first * product.v_row;
+          product.v = x + row * down + first * product.v_row;
           product.m = sums + (row * o.columns + first * turns + turn) * width;
           product.ahead = product.u + size * (all + at) / all;
           fetch(soon, step.segments * step.terms, product);
@@ -412,7 +438,8 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   std::int64_t chunks_at_once_;
   std::size_t turns_;  // phases that are written together
   std::int64_t most_rows_;
-  TapExtent rows_, columns_;
+  ReadRows rows_;
+  TapExtent columns_;
   bool copied_;
   std::int64_t block_h_, block_w_, blocks_h_, blocks_w_;
   std::vector<Part> parts_;
@@ -430,9 +457,8 @@ struct Costs {
     const Kernels<T>& kernel = kernels<T>();
     const std::int64_t width = kernel.lanes, vectors = ceil_div(p.k, width), outputs = p.out_h * p.out_w;
     const double terms = double(p.reduction()) / double(phases);
-    const TapExtent tap_rows = tap_extent(p, &Tap::row), tap_columns = tap_extent(p, &Tap::column);
-    const std::int64_t rows = (p.out_h - 1) * p.step_h + tap_rows.count,
-                       columns = (p.out_w - 1) * p.step_w + tap_columns.count;
+    const TapExtent tap_columns = tap_extent(p, &Tap::column);
+    const std::int64_t rows = ReadRows(p).count(p.out_h), columns = (p.out_w - 1) * p.step_w + tap_columns.count;
     const auto placed = [&](bool one_by_one) {
       return double(p.k * p.out_h) * (10 + double(p.out_w) * (one_by_one ? 1.2 : 0.2));
     };
