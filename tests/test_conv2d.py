@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import convnet
 import oracles
 import shapes
-from shapes import ConvCase, Pair, Shape4
+from shapes import ConvCase, Padding, Pair, Shape4
 
 NO_PADDING = ((0, 0), (0, 0))
 MACS = {"naive": 1_500, "im2col": 300_000, "native": 1_500_000}
@@ -318,6 +318,26 @@ def test_windows_side_by_side(dtype: np.dtype, x: Shape4, weight: Shape4) -> Non
             case = ConvCase(x, weight, weight[2:], padding, (1, 1), 1)
             assert_forward_exact(case, "native", dtype, rng)
             assert_backward_exact(case, dtype, rng)
+
+
+@pytest.mark.parametrize(
+    ("x", "weight", "padding", "groups"),
+    [
+        ((3, 20, 5, 5), (96, 20, 5, 5), NO_PADDING, 1),  # all images are positions of one product
+        ((9, 7, 9, 8), (130, 7, 6, 4), NO_PADDING, 1),  # several images at a time, and a rest
+        ((2, 3, 14, 41), (190, 3, 5, 7), ((1, 0), (0, 2)), 1),  # several vectors of columns
+        ((5, 18, 3, 4), (240, 9, 5, 5), ((1, 2), (1, 1)), 2),  # windows that reach beyond the map
+        ((2, 96, 12, 11), (200, 96, 7, 1), NO_PADDING, 1),  # some channels at a time
+        ((1, 2, 4, 40), (140, 2, 2, 30), ((0, 0), (20, 3)), 1),  # columns that no window of a row reaches
+    ],
+)
+def test_overlapping_windows(
+    dtype: np.dtype, x: Shape4, weight: Shape4, padding: Padding, groups: int
+) -> None:
+    """dx of kernels that are large for their map, added up from windows."""
+    rng = np.random.default_rng(14)
+    with convnet.backend("native"):
+        assert_backward_exact(ConvCase(x, weight, (1, 1), padding, (1, 1), groups), dtype, rng)
 
 
 @pytest.mark.parametrize("size", [(7, 8), (5, 5)])

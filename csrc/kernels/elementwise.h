@@ -203,6 +203,34 @@ void transpose(const T* x, std::int64_t x_stride, std::int64_t rows, std::int64_
   transpose_squares(x, x_stride, rows, columns, y, y_stride);
 }
 
+// A vector of y at a time, that of every row in a column of vectors: what is in the image of the vectors that it adds
+// is the same in all of them.
+template <class T>
+void sum_windows(const WindowSum<T>& s) {
+  constexpr std::int64_t L = kLanes<T>;
+  const std::int64_t x_plane = s.x_h * s.x_w, window = s.k_h * s.k_w * x_plane;
+  for (std::int64_t j = 0; j < s.y_w; j += L) {
+    int begin[kMostWindowColumns], end[kMostWindowColumns];
+    for (std::int64_t q = 0; q < s.k_w; ++q) {
+      const std::int64_t column = j + s.pad_left - q, left = s.x_w - column;
+      begin[q] = int(column >= 0 ? 0 : -column < L ? -column : L);
+      end[q] = int(left < begin[q] ? begin[q] : left < L ? left : L);
+    }
+    const std::int64_t count = s.y_w - j < L ? s.y_w - j : L;
+    for (std::int64_t c = 0; c < s.planes; ++c)
+      for (std::int64_t i = 0; i < s.y_h; ++i) {
+        Vec<T> sum = {};
+        for (std::int64_t r = 0; r < s.k_h; ++r) {
+          const std::int64_t row = i + s.pad_top - r;
+          if (row < 0 || row >= s.x_h) continue;
+          const T* x = s.x + c * window + r * s.k_w * x_plane + row * s.x_w + j + s.pad_left;
+          for (std::int64_t q = 0; q < s.k_w; ++q, x += x_plane - 1) sum += load_between(x, begin[q], end[q]);
+        }
+        store_upto(s.y + (c * s.y_h + i) * s.y_w + j, sum, count);
+      }
+  }
+}
+
 template <class T>
 T sum(const T* x, std::int64_t count) {
   Vec<T> partial = {};

@@ -69,6 +69,7 @@ Kernels<T> make() {
   table.scatter_last = scatter_last<T>;
   table.spread_last = spread_last<T>;
   table.copy_rows = copy_rows<T>;
+  table.sum_windows = sum_windows<T>;
   table.split_rows[int(RowReduction::none)] = split_rows<T, Only>;
   table.split_rows[int(RowReduction::sum)] = split_rows<T, Sum>;
   table.split_rows[int(RowReduction::greatest)] = split_rows<T, Greater>;

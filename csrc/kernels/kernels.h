@@ -231,6 +231,18 @@ struct PaddedRows {
   std::int64_t y_stride;
 };
 
+// Overlapping windows of k_h x k_w values, each position of x_h x x_w one's, added where they lie: y[c][i][j] = sum
+// over r, q of x[c][r][q][i + pad_top - r][j + pad_left - q], where that is a position.
+constexpr std::int64_t kMostWindowColumns = 64;  // k_w
+template <class T>
+struct WindowSum {
+  const T* x;
+  std::int64_t planes, k_h, k_w, x_h, x_w;
+  std::int64_t pad_top, pad_left;
+  std::int64_t y_h, y_w;
+  T* y;
+};
+
 // Rows of a strip from those of a plane: row i is the reduction of count[i] rows of x, the first of them first[i], with
 // distance reduced_row; without `first` it is row i of x. Of `columns` columns, of `pixel` elements each, those with
 // unit step go to phase[0] and of step 2 the even ones to phase[0], the odd ones to phase[1], either of which may be
@@ -524,6 +536,7 @@ struct Kernels {
   void (*rows_product[kMostRows + 1][kMostProductVectors + 1])(const RowsProduct<T>&);
   void (*pack_panels)(const PanelPacking<T>&);
   void (*place)(const Placement<T>&);
+  void (*sum_windows)(const WindowSum<T>&);
 
   void (*pad_rows)(const PaddedRows<T>&);
   void (*depthwise[int(DepthwiseTaps::count)])(const Depthwise<T>&);

@@ -106,76 +106,6 @@ void run_side_by_side(const Conv2dShape& s, const std::vector<OutputPhase>& row,
   }
 }
 
-// Units are shared out, or what is in one where there are few.
-template <class Run>
-void share_out(std::int64_t units, double work, Run&& run) {
-  if (units >= 2 * num_threads()) return parallel_for(units, work, run);
-  for (std::int64_t unit = 0; unit < units; ++unit) run(unit);
-}
-
-// Whether the kernel's windows lie side by side, as the patches of a vision transformer do, and are large enough for
-// backward_input_of_windows. Measured: 20 times faster than phase by phase for 16x16, 4 for 4x4, 1.1 to 1.3 for 2x2 of
-// few channels, 0.85 to 1.0 of many.
-bool windows_pay(const Conv2dShape& s) {
-  constexpr double least_work = 2e6;  // of an image
-  const bool large = s.taps() > 4 || (s.taps() == 4 && s.c_out <= 64);
-  return s.n > 0 && windows_tile(s) && large && s.groups == 1 && s.macs() >= least_work * double(s.n);
-}
-
-// For each position of dy the products with all weights, as a 1x1 kernel's outputs, take their places in dx: some rows
-// of dy at a time, whose products stay in the second-level cache.
-template <class T>
-void backward_input_of_windows(const Conv2dShape& s, Algorithm asked, const T* dy, const T* weight, T* dx) {
-  constexpr std::int64_t least_bytes = 256 << 10, most_bytes = 2 << 20;
-  constexpr std::int64_t least_positions = 384, chunks_of_an_image = 8;
-  const Kernels<T>& kernel = kernels<T>();
-  const std::int64_t products_size = s.reduction(), row_size = s.o_w * products_size;
-  // As many as make a GEMM fast, or as the weights are, which would else be read more often than the products
-  const std::int64_t least_rows = ceil_div(least_positions, s.o_w);
-  const std::int64_t bytes = products_size * std::max(least_positions, s.c_out) * std::int64_t(sizeof(T));
-  const std::int64_t most_rows =
-      std::max<std::int64_t>(1, std::clamp(bytes, least_bytes, most_bytes) / (row_size * std::int64_t(sizeof(T))));
-  const std::int64_t wanted = std::min(std::max(ceil_div(s.o_h, chunks_of_an_image), least_rows), most_rows);
-  const std::int64_t rows = ceil_div(s.o_h, ceil_div(s.o_h, wanted)), rest = s.o_h % rows;
-  const std::int64_t chunks = ceil_div(s.o_h, rows);
-  const auto pack_rows = [&](std::int64_t h) {
-    Correlation p{};
-    p.images = p.groups = p.step_h = p.step_w = 1;
-    p.c = s.c_out;
-    p.k = products_size;
-    p.in_h = p.out_h = h;
-    p.in_w = p.out_w = s.o_w;
-    p.taps = {{0, 0, 0}};
-    p.lay_out(s.channels_last);
-    if (!s.channels_last) p.x_plane = s.out_plane();
-    flatten(p);
-    const Weights<T> products_of = {weight, 0, s.channels_last ? s.c_out : 1, s.channels_last ? 1 : p.k};
-    return pack<T>(p, asked, products_of);
-  };
-  const std::unique_ptr<PackedCorrelation<T>> of_rows = pack_rows(rows), of_rest = rest ? pack_rows(rest) : nullptr;
-  const std::int64_t dy_row = s.o_w * (s.channels_last ? s.c_out : 1);
-  const auto run = [&](std::int64_t unit) {
-    const std::int64_t image = unit / chunks, first = unit % chunks * rows, h = std::min(rows, s.o_h - first);
-    const Scratch<T> windows(std::size_t(h * row_size));
-    (h == rows ? of_rows : of_rest)
-        ->run(dy + image * s.c_out * s.out_plane() + first * dy_row, nullptr, false, windows.data());
-    T* const to = dx + image * s.c_in * s.in_plane();
-    if (s.channels_last)
-      return parallel_for(h * s.k_h, double(h * row_size), [&](std::int64_t row) {
-        const std::int64_t i = row / s.k_h, r = row % s.k_h, window_row = s.k_w * s.c_in;
-        kernel.copy_rows(windows.data() + i * row_size + r * window_row, products_size, s.o_w, window_row,
-                         to + (first * s.k_h + row) * s.w * s.c_in, window_row);
-      });
-    parallel_for(s.c_in * h, double(h * row_size), [&](std::int64_t row) {  // plane by plane
-      const std::int64_t c = row / h, i = row % h;
-      for (std::int64_t r = 0; r < s.k_h; ++r)
-        kernel.transpose(windows.data() + ((c * s.k_h + r) * s.k_w * h + i) * s.o_w, h * s.o_w, s.k_w, s.o_w,
-                         to + c * s.in_plane() + ((first + i) * s.k_h + r) * s.w, s.k_w);
-    });
-  };
-  share_out(s.n * chunks, s.macs(), run);
-}
-
 template <class T>
 class Reference final : public PackedCorrelation<T> {
  public:
@@ -322,13 +252,18 @@ void pack_terms(const Correlation& p, const Weights<T>& weights, const T* from, 
 }
 
 template <class T>
+std::unique_ptr<PackedCorrelation<T>> pack_correlation(Correlation p, Algorithm asked, const Weights<T>& weights) {
+  flatten(p);
+  return pack(p, asked, weights);
+}
+
+template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape& s, Algorithm asked, const T* weight) {
   // Without terms there is nothing to pack, and the definition gives the bias; without outputs there is nothing to do.
   if (asked == Algorithm::reference || s.macs() == 0) return std::make_unique<Reference<T>>(s, weight);
-  Correlation p = forward_correlation(s);
-  flatten(p);
-  return pack<T>(p, asked,
-                 {weight, s.c_out_group() * s.weight_c_out_stride(), s.weight_c_out_stride(), s.weight_c_in_stride()});
+  return pack_correlation<T>(
+      forward_correlation(s), asked,
+      {weight, s.c_out_group() * s.weight_c_out_stride(), s.weight_c_out_stride(), s.weight_c_in_stride()});
 }
 
 template <class T>
@@ -388,6 +323,8 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
     }
   const Weights<T> turned = {weight, s.c_out_group() * s.weight_c_out_stride(), s.weight_c_in_stride(),
                              s.weight_c_out_stride()};
+  if (phases.size() == 1 && direct && choose<T>(p) == Algorithm::direct && overlapping_windows_pay<T>(s, p))
+    return backward_input_of_overlapping_windows(s, asked, dy, weight, dx);
   if (phases.size() > 1 && direct) {
     const auto pack_together = depthwise_in_lanes_pays<T>(phases)  ? pack_depthwise_in_lanes<T>
                                : channels_in_lanes_pays<T>(phases) ? pack_channels_in_lanes<T>
@@ -413,8 +350,8 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, c
   std::vector<std::unique_ptr<PackedCorrelation<T>>> gradients;
   double macs = 0;
   for (OutputPhase& phase : phases) {
-    flatten(phase.problem);
-    gradients.push_back(pack<T>(phase.problem, forward_only(phase.problem) ? Algorithm::direct : asked, turned));
+    gradients.push_back(
+        pack_correlation(phase.problem, forward_only(phase.problem) ? Algorithm::direct : asked, turned));
     macs += phase.problem.macs() * double(s.n / phase.problem.images);
   }
   const auto run = [&](std::int64_t image) {
@@ -460,6 +397,7 @@ void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
 #define CONVNET_INSTANTIATE(T)                                                                                        \
   template void pack_terms(const Correlation&, const Weights<T>&, const T*, std::int64_t, std::int64_t, std::int64_t, \
                            TermOrder, T*);                                                                            \
+  template std::unique_ptr<PackedCorrelation<T>> pack_correlation(Correlation, Algorithm, const Weights<T>&);         \
   template std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape&, Algorithm, const T*);                \
   template void conv2d(const Conv2dShape&, Algorithm, const T*, const T*, const T*, bool, T*);                        \
   template void conv2d_backward_input(const Conv2dShape&, Algorithm, const T*, const T*, T*);                         \

@@ -20,6 +20,10 @@ const char* algorithm_name(Algorithm algorithm);
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape& shape, Algorithm asked, const T* weight);
 
+// The same of any correlation.
+template <class T>
+std::unique_ptr<PackedCorrelation<T>> pack_correlation(Correlation problem, Algorithm asked, const Weights<T>& weights);
+
 template <class T>
 void conv2d(const Conv2dShape& shape, Algorithm asked, const T* x, const T* weight, const T* bias, bool relu, T* y);
 
@@ -29,6 +33,16 @@ template <class T>
 void conv2d_backward_weight(const Conv2dShape& shape, Algorithm asked, const T* dy, const T* x, T* dw);
 template <class T>
 void conv2d_backward_bias(const Conv2dShape& shape, const T* dy, T* db);
+
+// The gradient for x through the windows of dy's positions, which lie side by side or, at unit stride, overlap.
+bool windows_pay(const Conv2dShape& shape);
+template <class T>
+void backward_input_of_windows(const Conv2dShape& shape, Algorithm asked, const T* dy, const T* weight, T* dx);
+template <class T>
+bool overlapping_windows_pay(const Conv2dShape& shape, const Correlation& gradient);  // whether they beat direct
+template <class T>
+void backward_input_of_overlapping_windows(const Conv2dShape& shape, Algorithm asked, const T* dy, const T* weight,
+                                           T* dx);
 
 // The definition, loop by loop (conv2d_reference.cpp).
 template <class T>

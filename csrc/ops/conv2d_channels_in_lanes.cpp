@@ -508,6 +508,12 @@ bool channels_in_lanes_pays(const std::vector<OutputPhase>& phases) {
 }
 
 template <class T>
+double direct_cycles(const Correlation& p) {
+  const Costs<T> costs(p, 1, false);
+  return channels_in_lanes_pays<T>({{p, 0}}) ? costs.lanes : costs.band;
+}
+
+template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const std::vector<OutputPhase>& phases,
                                                              const Weights<T>& weights) {
   return std::make_unique<ChannelsInLanes<T>>(phases, weights);
@@ -515,6 +521,7 @@ std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const std::vector<O
 
 #define CONVNET_INSTANTIATE(T)                                                                           \
   template bool channels_in_lanes_pays<T>(const std::vector<OutputPhase>&);                              \
+  template double direct_cycles<T>(const Correlation&);                                                  \
   template std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const std::vector<OutputPhase>&, \
                                                                         const Weights<T>&);
 CONVNET_INSTANTIATE(float)

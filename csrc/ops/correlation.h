@@ -115,6 +115,10 @@ class PackedCorrelation {
 template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_direct(const Correlation& problem, const Weights<T>& weights);
 
+// What that or the next, whichever is chosen, takes for an image's group: an estimate (costs.h)
+template <class T>
+double direct_cycles(const Correlation& problem);
+
 // The same with channels in lanes, which serves either layout, and several phases of the same input at once.
 constexpr std::int64_t kLeastInLanes = 4;  // channels of planes: fewer are turned slowly, measured 0.7 to 0.9
 template <class T>

@@ -13,8 +13,11 @@ namespace convnet {
 constexpr double kTileCycles = 60;    // to begin and to end a tile's sums
 constexpr double kPhaseCycles = 600;  // of a pass of its own over the outputs
 
-// A term of a tile: two multiply-adds a cycle, unless the sums are too few to hide their latency.
-inline double term_cycles(double rows, std::int64_t vectors) { return std::max(4.0, rows * double(vectors) / 2); }
+// A term of a tile: two multiply-adds a cycle, unless the sums are too few to hide their latency, or a single vector,
+// whose multiply-adds wait for as many loads.
+inline double term_cycles(double rows, std::int64_t vectors) {
+  return std::max(4.0, rows * (vectors == 1 ? 0.65 : 0.5 * double(vectors)));
+}
 
 // `rows` rows copied, of a channel's every step-th column: a few columns at once, alternate ones by shuffles, others
 // one by one.

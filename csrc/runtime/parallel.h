@@ -34,4 +34,11 @@ void parallel_for(std::int64_t units, double work, Function&& body) {
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 
+// The same from this thread where the units are few: what one of them calls is shared instead.
+template <class Function>
+void share_out(std::int64_t units, double work, Function&& body) {
+  if (units >= 2 * num_threads()) return parallel_for(units, work, body);
+  for (std::int64_t unit = 0; unit < units; ++unit) body(unit);
+}
+
 }  // namespace convnet
