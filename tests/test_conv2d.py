@@ -153,6 +153,8 @@ def test_every_tile_tail(dtype: np.dtype, kernel: int, varied: str) -> None:
         ),  # its phases take turns
         ConvCase((2, 6, 31, 130), (6, 1, 7, 7), (3, 3), ((3, 3), (3, 3)), (1, 1), 6),  # by three
         ConvCase((2, 6, 31, 170), (6, 1, 6, 3), (5, 4), ((2, 3), (1, 1)), (1, 1), 6),  # by five and four
+        ConvCase((13, 66, 3, 2), (120, 33, 3, 2), (1, 1), ((1, 1), (0, 1)), (1, 1), 2),  # tiles of images
+        ConvCase((33, 130, 4, 5), (150, 130, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 1),
         ConvCase((2, 40, 23, 30), (70, 40, 1, 3), (4, 2), ((1, 0), (1, 1)), (1, 1), 1),  # rows unread
         ConvCase((1, 66, 34, 29), (40, 33, 3, 3), (4, 3), ((1, 2), (0, 3)), (3, 2), 2),  # among others
         ConvCase((2, 9, 10, 70), (3, 3, 1, 5), (1, 4), ((0, 0), (2, 2)), (1, 1), 3),  # by four

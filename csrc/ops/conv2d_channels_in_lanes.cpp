@@ -21,7 +21,8 @@ constexpr std::int64_t kInputOfManyWeights = 640 << 10;  // the input, where the
 constexpr std::int64_t kLeastPositions = 192;            // in a block that is cut for the threads alone
 constexpr double kLeastWork = 3e6;                       // multiply-adds of such a block of fewer positions
 constexpr std::int64_t kMostInputBytes = 8 << 20;
-constexpr std::int64_t kChunkVectors = 2;  // of output channels, in a tile
+constexpr std::int64_t kLeastImages = 4, kMostStripsBytes = 768 << 10;  // of a block of several images
+constexpr std::int64_t kChunkVectors = 2;                               // of output channels, in a tile
 constexpr std::int64_t kChunksAtOnce = 8;  // written together where channels lie last: whole pages, not lines of many
 constexpr std::int64_t kTermsInRegisters = 256;  // summed before they meet the earlier ones: a chunk's stay in L1
 
@@ -95,12 +96,14 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     parallel_for(blocks * runs, p_.macs(), [&](std::int64_t unit) {
       const std::int64_t run = unit % runs, index = unit / runs;
       const Block b = block(index);
-      const auto [image, group, row0, h, column0, w] = b;
+      const auto [image, images, group, row0, h, column0, w] = b;
       T* const sums = thread_workspace<T>(std::size_t(workspace_size()));
       T* const strip = sums + sums_size();
       const T* from = x + image * p_.x_image + group * p_.c * p_.x_plane;
       if (copied_) {
-        if (!workspace_holds(call, index)) fill_strip(from, row0, column0, h, w, strip);
+        if (!workspace_holds(call, index))
+          for (std::int64_t i = 0; i < images; ++i)
+            fill_strip(from + i * p_.x_image, row0, column0, h, w, strip + i * strip_size());
         from = strip;
       } else {
         from +=
@@ -114,17 +117,19 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
         const std::int64_t last = std::min(end, first + chunks_at_once_);
         for (std::size_t i = 0; i < parts_.size(); i += turns_) {
           soon.output = i ? Rows{} : output_rows(to, first, h);  // of all phases
-          Outputs outputs{std::clamp<std::int64_t>(parts_[i].problem.out_h - row0, 0, h), 0};
+          Outputs outputs{images, std::clamp<std::int64_t>(parts_[i].problem.out_h - row0, 0, h), 0};
           for (std::size_t turn = 0; turn < turns_; ++turn) outputs.columns += columns_of(parts_[i + turn], b);
           for (std::size_t turn = 0; turn < turns_; ++turn)
             for (std::int64_t chunk = first; chunk < last; ++chunk)
               multiply_chunk(parts_[i + turn], b, from, outputs, std::int64_t(turn), chunk, bias, relu, soon, sums,
-                             sums + chunk_room(chunk - first, outputs.rows * outputs.columns));
-          T* const of_phase = to + parts_[i].first;
-          if (p_.channels_last)
-            write(sums, outputs, first, last, of_phase);
-          else
-            write_planes(sums, outputs, first, of_phase);
+                             sums + chunk_room(chunk - first, outputs.count()));
+          for (std::int64_t of = 0; of < images; ++of) {
+            T* const of_phase = to + of * p_.y_image + parts_[i].first;
+            if (p_.channels_last)
+              write(sums, outputs, of, first, last, of_phase);
+            else
+              write_planes(sums, outputs, of, first, of_phase);
+          }
         }
       }
     });
@@ -144,7 +149,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
 
  private:
   std::size_t packed_size() const { return std::size_t(p_.groups * vectors_ * lanes_ * p_.reduction()); }
-  std::int64_t blocks() const { return p_.images * p_.groups * blocks_h_ * blocks_w_; }
+  std::int64_t blocks() const { return ceil_div(p_.images, images_) * p_.groups * blocks_h_ * blocks_w_; }
   std::int64_t chunk_begin(std::int64_t chunk) const { return std::min(vectors_, chunk * kChunkVectors); }
   std::int64_t chunk_runs() const {
     const std::int64_t threads = threads_for(blocks() * chunks_, p_.macs());
@@ -152,20 +157,22 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   }
   // A chunk's bias, then the sums of a few chunks, or of one's phases that take turns, and the same turned
   std::int64_t sums_size() const {
-    return chunk_room(p_.channels_last ? chunks_at_once_ : 2 * std::int64_t(turns_), block_h_ * block_w_);
+    return chunk_room(p_.channels_last ? chunks_at_once_ : 2 * std::int64_t(turns_), images_ * block_h_ * block_w_);
   }
   std::int64_t strip_row() const { return ((block_w_ - 1) * p_.step_w + columns_.count) * p_.c; }
   std::int64_t strip_size() const { return rows_.count(block_h_) * strip_row(); }
-  std::int64_t workspace_size() const { return sums_size() + (copied_ ? strip_size() : 0); }
+  std::int64_t workspace_size() const { return sums_size() + (copied_ ? images_ * strip_size() : 0); }
 
-  // h rows and w columns of an image's group.
+  // h rows and w columns of a group, of one image or a few.
   struct Block {
-    std::int64_t image, group, row0, h, column0, w;
+    std::int64_t image, images, group, row0, h, column0, w;
   };
   Block block(std::int64_t index) const {
     const std::int64_t column0 = index % blocks_w_ * block_w_, row = index / blocks_w_ % blocks_h_;
     const std::int64_t row0 = p_.out_h * row / blocks_h_, plane = index / blocks_w_ / blocks_h_;
-    return {plane / p_.groups,
+    const std::int64_t image = plane / p_.groups * images_;
+    return {image,
+            std::min(images_, p_.images - image),
             plane % p_.groups,
             row0,
             p_.out_h * (row + 1) / blocks_h_ - row0,
@@ -192,7 +199,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     rows.row += rows.stride;
     --rows.count;
   }
-  bool whole_rows() const { return copied_ && !p_.channels_last && blocks_w_ == 1; }
+  bool whole_rows() const { return copied_ && !p_.channels_last && blocks_w_ == 1 && images_ == 1; }
   Rows output_rows(const T* y, std::int64_t chunk, std::int64_t h) const {
     if (!whole_rows()) return {};
     return {y + chunk_begin(chunk) * lanes_ * p_.y_plane, channels_of(chunk), p_.y_plane, h * p_.y_row};
@@ -209,17 +216,22 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   std::int64_t columns_of(const Part& part, const Block& b) const {
     return std::clamp<std::int64_t>(part.problem.out_w - b.column0, 0, b.w);
   }
-  // Of a block and a phase, or all that take turns in the same rows.
+  // Of a block and a phase, or all that take turns in the same rows; the sums at a position are those of all images.
   struct Outputs {
-    std::int64_t rows, columns;
+    std::int64_t images, rows, columns;
+    std::int64_t positions() const { return rows * columns; }
+    std::int64_t count() const { return images * positions(); }
   };
 
   void cut_input() {
     copied_ = !p_.channels_last || !one_tap_inside(p_);
     const std::int64_t bytes_of_weights = p_.k * p_.reduction() * std::int64_t(sizeof(T));
     const std::int64_t most_input = std::clamp(bytes_of_weights, kInputBytes, kInputOfManyWeights) / sizeof(T);
-    blocks_h_ = 1;
+    blocks_h_ = blocks_w_ = images_ = 1;
+    block_h_ = p_.out_h;
     block_w_ = p_.out_w;
+    images_ = images_together();
+    if (images_ > 1) return;
     const auto planes = [&] { return p_.images * p_.groups * ceil_div(p_.out_w, block_w_); };
     const auto set_rows = [&](std::int64_t blocks) {
       blocks_h_ = std::min(p_.out_h, blocks);
@@ -250,6 +262,17 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       set_rows(ceil_div(blocks_h_, threads) * threads);
     }
     blocks_w_ = ceil_div(p_.out_w, block_w_);
+  }
+
+  // On small maps the rows of a tile are images rather than the few positions of an output row, as long as there is
+  // work for four threads. Measured in batches of 8 to 32: 1.7 times faster in the mean of maps up to 4x4.
+  std::int64_t images_together() const {
+    if (!copied_) return 1;
+    const std::int64_t most = std::min(
+        {most_rows_, kMostStripsBytes / (strip_size() * std::int64_t(sizeof(T))), p_.images * p_.groups * chunks_ / 4});
+    if (most < kLeastImages || p_.images < kLeastImages) return 1;
+    const std::int64_t images = ceil_div(p_.images, ceil_div(p_.images, most));
+    return 2 * p_.out_w <= images ? images : 1;
   }
 
   // Taps side by side in a strip are one segment; a segment of many channels is cut into several steps.
@@ -352,33 +375,40 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     }
     const std::int64_t down = copied_ ? rows_.of_a_step() * strip_row() : p_.step_h * p_.x_row,
                        x_column = copied_ ? p_.c : p_.x_column;
-    const std::int64_t w = columns_of(part, b);
-    const std::int64_t panels = ceil_div(w, most_rows_), all = o.rows * panels, turns = std::int64_t(turns_);
+    // Runs of rows of a tile: the outputs of a row or, of several images, what is at a position.
+    const std::int64_t w = columns_of(part, b), turns = std::int64_t(turns_);
+    const bool together = images_ > 1;
+    const std::int64_t runs = together ? o.rows * w : o.rows, in_run = together ? o.images : w;
+    const std::int64_t panels = ceil_div(in_run, most_rows_), all = runs * panels;
     if (all == 0) return;
     for (std::size_t i = 0; i < part.steps.size(); ++i) {
       const Step& step = part.steps[i];
       const bool last = i + 1 == part.steps.size();
       RowsProduct<T> product{};
-      product.v_row = p_.step_w * x_column;
+      product.v_row = together ? strip_size() : p_.step_w * x_column;
       product.offset = part.offset.data() + step.first_segment;
       product.segments = step.segments;
       product.terms = step.terms;
       product.u = u + step.first * width;
-      product.m_row = turns * width;
+      product.m_row = together ? width : turns * width;
       product.add = i > 0;
       product.bias = bias && last ? padded_bias : nullptr;
       product.relu = relu && last;
       product.ahead_step = width / all;
       const std::int64_t size = step.segments * step.terms * width;
-      for (std::int64_t row = 0, at = 0; row < o.rows; ++row)
+      for (std::int64_t run = 0, at = 0; run < runs; ++run) {
+        const std::int64_t row = together ? run / w : run, column = together ? run % w : 0;
+        const T* const from = x + row * down + column * p_.step_w * x_column;
+        T* const to = sums + (row * o.columns + column * turns + turn) * o.images * width;
         for (std::int64_t panel = 0; panel < panels; ++panel, ++at) {
-          const std::int64_t first = w * panel / panels, rows = w * (panel + 1) / panels - first;
-          product.v = x + row * down + first * product.v_row;
-          product.m = sums + (row * o.columns + first * turns + turn) * width;
+          const std::int64_t first = in_run * panel / panels, rows = in_run * (panel + 1) / panels - first;
+          product.v = from + first * product.v_row;
+          product.m = to + first * product.m_row;
           product.ahead = product.u + size * (all + at) / all;
           fetch(soon, step.segments * step.terms, product);
           kernel.rows_product[rows][vectors](product);
         }
+      }
     }
   }
 
@@ -386,43 +416,43 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     return std::min(p_.k, chunk_begin(chunk + 1) * lanes_) - chunk_begin(chunk) * lanes_;
   }
 
-  // The sums of a chunk to the planes of y.
-  void write_planes(T* sums, const Outputs& o, std::int64_t chunk, T* y) const {
+  // An image's sums of a chunk to the planes of y.
+  void write_planes(T* sums, const Outputs& o, std::int64_t image, std::int64_t chunk, T* y) const {
     const Kernels<T>& kernel = kernels<T>();
-    const std::int64_t positions = o.rows * o.columns, channels = channels_of(chunk);
-    const std::int64_t width = (chunk_begin(chunk + 1) - chunk_begin(chunk)) * lanes_;
-    const T* const from = sums + chunk_room(0, positions);
+    const std::int64_t positions = o.positions(), channels = channels_of(chunk);
+    const std::int64_t width = (chunk_begin(chunk + 1) - chunk_begin(chunk)) * lanes_, apart = o.images * width;
+    const T* const from = sums + chunk_room(0, positions) + image * width;
     y += chunk_begin(chunk) * lanes_ * p_.y_plane;
     const std::int64_t y_column = turns_ > 1 ? 1 : p_.y_column;
     if (y_column == 1 && p_.y_row == o.columns)
-      return kernel.transpose(from, width, positions, channels, y, p_.y_plane);
+      return kernel.transpose(from, apart, positions, channels, y, p_.y_plane);
     if (y_column == 1 && o.columns >= lanes_) {
       for (std::int64_t row = 0; row < o.rows; ++row)
-        kernel.transpose(from + row * o.columns * width, width, o.columns, channels, y + row * p_.y_row, p_.y_plane);
+        kernel.transpose(from + row * o.columns * apart, apart, o.columns, channels, y + row * p_.y_row, p_.y_plane);
       return;
     }
-    T* const turned = sums + chunk_room(std::int64_t(turns_), block_h_ * block_w_);
-    kernel.transpose(from, width, positions, channels, turned, positions);
+    T* const turned = sums + chunk_room(std::int64_t(turns_), images_ * block_h_ * block_w_);
+    kernel.transpose(from, apart, positions, channels, turned, positions);
     kernel.place(
         {turned, positions, int(channels), 0, positions, o.columns, o.columns, y, p_.y_plane, p_.y_row, y_column});
   }
 
-  // The sums of chunks [first, last) to y, position after position.
-  void write(const T* sums, const Outputs& o, std::int64_t first, std::int64_t last, T* y) const {
+  // An image's sums of chunks [first, last) to y, position after position.
+  void write(const T* sums, const Outputs& o, std::int64_t image, std::int64_t first, std::int64_t last, T* y) const {
     const std::int64_t width = kChunkVectors * lanes_, k = first * width, count = std::min(p_.k, last * width) - k;
     const std::int64_t whole = count / width, rest = count - whole * width;
     const std::int64_t rest_width = (chunk_begin(last) - chunk_begin(last - 1)) * lanes_;
-    const T* const rest_sums = sums + chunk_room(whole, o.rows * o.columns);
+    const T* const rest_sums = sums + chunk_room(whole, o.count());
     sums += width;
     for (std::int64_t row = 0; row < o.rows; ++row) {
       T* to = y + row * p_.y_row + k;
-      std::int64_t at = row * o.columns;
+      std::int64_t at = row * o.columns * o.images + image;
       if (!whole) {  // one chunk: positions as they follow one another
-        kernels<T>().copy_rows(rest_sums + at * rest_width, rest_width, o.columns, rest, to, p_.y_column);
+        kernels<T>().copy_rows(rest_sums + at * rest_width, o.images * rest_width, o.columns, rest, to, p_.y_column);
         continue;
       }
-      for (std::int64_t column = 0; column < o.columns; ++column, ++at, to += p_.y_column) {
-        kernels<T>().copy_rows(sums + at * width, o.rows * o.columns * width, whole, width, to, width);
+      for (std::int64_t column = 0; column < o.columns; ++column, at += o.images, to += p_.y_column) {
+        kernels<T>().copy_rows(sums + at * width, o.count() * width, whole, width, to, width);
         if (rest) kernels<T>().copy_rows(rest_sums + at * rest_width, 0, 1, rest, to + whole * width, 0);
       }
     }
@@ -441,6 +471,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   ReadRows rows_;
   TapExtent columns_;
   bool copied_;
+  std::int64_t images_;  // of a block
   std::int64_t block_h_, block_w_, blocks_h_, blocks_w_;
   std::vector<Part> parts_;
   Scratch<T> packed_;
