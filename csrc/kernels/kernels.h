@@ -246,7 +246,7 @@ struct WindowSum {
 // Rows of a strip from those of a plane: row i is the reduction of count[i] rows of x, the first of them first[i], with
 // distance reduced_row; without `first` it is row i of x. Of `columns` columns, of `pixel` elements each, those with
 // unit step go to phase[0] and of step 2 the even ones to phase[0], the odd ones to phase[1], either of which may be
-// null; of longer steps every step-th to phase[0], `columns` of them.
+// null; of longer steps every step-th to phase[0], `columns` of them, with what lies behind x fetched where asked.
 template <class T>
 struct RowSplit {
   const T* x;
@@ -257,6 +257,7 @@ struct RowSplit {
   std::int64_t columns, step, pixel;
   T* phase[2];
   std::int64_t y_row;
+  bool fetch;
 };
 
 enum class RowReduction { none, sum, greatest, count };

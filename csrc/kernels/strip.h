@@ -149,9 +149,10 @@ void split_rows(const RowSplit<T>& s) {
       }
     });
   } else if (s.pixel == 1 && !s.first) {
+    constexpr std::int64_t line = 64 / sizeof(T);
     for (std::int64_t i = 0; i < s.rows; ++i) {
       const T* const x = s.x + i * s.x_row;
-      for (std::int64_t j = 0; j < s.columns * s.step; j += 64 / std::int64_t(sizeof(T)))
+      for (std::int64_t j = 0; s.fetch && j < s.columns * s.step; j += line)
         __builtin_prefetch(reinterpret_cast<const char*>(x + j) + kAhead);
       gather_row(x, s.columns, s.step, s.phase[0] + i * s.y_row);
     }

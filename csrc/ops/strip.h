@@ -172,6 +172,7 @@ void fill_strip(const Correlation& p, const StripLayout& s, const T* x, const St
     split.x = from + (column + left * p.step_w) * x_pixel;
     split.columns = std::min(room, ceil_div(std::max<std::int64_t>(0, p.in_w - column), p.step_w)) - left;
     split.phase[0] = to + std::int64_t(f) * s.run + left * s.pixel;
+    split.fetch = f == 0;
     if (split.columns > 0) split_into_strip(s, split, (split.columns - 1) * p.step_w + 1, out + s.strip_size());
   }
 }
