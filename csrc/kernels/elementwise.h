@@ -14,7 +14,7 @@ inline void zero(T* y, std::int64_t count) {
 
 // y[i] = x[i·step]; reads nothing behind the last element.
 template <class T>
-inline void gather_row(const T* x, std::int64_t columns, std::int64_t step, T* y) {
+[[gnu::always_inline]] inline void gather_row(const T* x, std::int64_t columns, std::int64_t step, T* y) {
   if (step == 1) {
     for_vectors<T>(columns, [&](std::int64_t i, std::int64_t n) { store_upto(y + i, load_upto(x + i, n), n); });
   } else if (step == 2) {
@@ -29,12 +29,17 @@ inline void gather_row(const T* x, std::int64_t columns, std::int64_t step, T* y
       }
     });
   } else {
-    std::int64_t i = 0;
     constexpr int L = kLanes<T>;
+    std::int64_t i = 0;
     if (step == 3)
-      for (; i + L < columns; i += L) store(y + i, load_every<3>(x + 3 * i));
-    if (step == 4)
-      for (; i + L < columns; i += L) store(y + i, load_every<4>(x + 4 * i));
+      for (; i + L < columns; i += L) store(y + i, load_thirds(x + 3 * i));
+    if (step == 4) {
+      for (; i + L < columns; i += L) store(y + i, load_fourths(x + 4 * i, 4 * L));
+      if (const std::int64_t left = columns - i; left > L / 2) {  // fewer are as fast one by one
+        store_upto(y + i, load_fourths(x + 4 * i, 4 * left - 3), left);
+        i = columns;
+      }
+    }
     for (; i < columns; ++i) y[i] = x[i * step];
   }
 }

@@ -1,6 +1,8 @@
 // Rows of a plane on their way into a strip: reduced to one row each where asked, and split by column phase.
 #pragma once
 
+#include <type_traits>
+
 #include "elementwise.h"
 #include "kernels.h"
 #include "vec.h"
@@ -148,7 +150,15 @@ void split_rows(const RowSplit<T>& s) {
         if (odd && n > 1) store_first(odd + j / 2, odds<T>(a, b), n / 2);
       }
     });
-  } else if (s.pixel == 1 && !s.first) {
+  } else if (s.pixel > 1) {
+    for_rows([&](std::int64_t at, auto&& column) {
+      T* const y = s.phase[0] + at;
+      for (std::int64_t j = 0; j < s.columns; ++j)
+        for_vectors<T>(s.pixel, [&](std::int64_t c, std::int64_t n) {
+          store_upto(y + j * s.pixel + c, column(j * s.step * s.pixel + c, n), n);
+        });
+    });
+  } else if constexpr (std::is_same_v<Reduce, Only>) {
     constexpr std::int64_t line = 64 / sizeof(T);
     for (std::int64_t i = 0; i < s.rows; ++i) {
       const T* const x = s.x + i * s.x_row;
@@ -156,7 +166,7 @@ void split_rows(const RowSplit<T>& s) {
         __builtin_prefetch(reinterpret_cast<const char*>(x + j) + kAhead);
       gather_row(x, s.columns, s.step, s.phase[0] + i * s.y_row);
     }
-  } else if (s.pixel == 1) {
+  } else {
     for_rows([&](std::int64_t at, auto&& column) {
       T* y = s.phase[0] + at;
       std::int64_t wanted = 0;  // the next column of interest
@@ -165,14 +175,6 @@ void split_rows(const RowSplit<T>& s) {
         store(lanes, column(j, n));
         for (; wanted < j + n; wanted += s.step) *y++ = lanes[wanted - j];
       });
-    });
-  } else {
-    for_rows([&](std::int64_t at, auto&& column) {
-      T* const y = s.phase[0] + at;
-      for (std::int64_t j = 0; j < s.columns; ++j)
-        for_vectors<T>(s.pixel, [&](std::int64_t c, std::int64_t n) {
-          store_upto(y + j * s.pixel + c, column(j * s.step * s.pixel + c, n), n);
-        });
     });
   }
 }

@@ -176,33 +176,6 @@ inline Vec<T> odds(Vec<T> a, Vec<T> b) {
   return every_second<1>(a, b, Lanes<T>{});
 }
 
-// Of a those lanes l for which lane l of Part vectors side by side is no S-th value; of b, the Part-th, the others.
-template <int S, int Part, class V, int... Lane>
-inline V join_every(V a, V b, LaneList<Lane...>) {
-  constexpr int L = sizeof...(Lane);
-  return __builtin_shufflevector(a, b, ((Lane + Part * L) % S == 0 ? L + Lane : Lane)...);
-}
-
-template <int S, class V, int... Lane>
-inline V in_order(V v, LaneList<Lane...>) {
-  return __builtin_shufflevector(v, v, (Lane * S % int(sizeof...(Lane)))...);
-}
-
-// Every S-th value from p on, of S whole vectors: for odd S they stand in different lanes.
-template <int S, class T>
-inline Vec<T> load_every(const T* p) {
-  constexpr int L = kLanes<T>;
-  if constexpr (S == 1) {
-    return load(p);
-  } else if constexpr (S % 2 == 0) {
-    return evens<T>(load_every<S / 2>(p), load_every<S / 2>(p + S / 2 * L));
-  } else {
-    static_assert(S == 3);
-    const Vec<T> two = join_every<S, 1>(load(p), load(p + L), Lanes<T>{});
-    return in_order<S>(join_every<S, 2>(two, load(p + 2 * L), Lanes<T>{}), Lanes<T>{});
-  }
-}
-
 #if defined(__AVX2__)
 // Of the lanes of a then b, those that are numbered.
 template <class T>
@@ -319,6 +292,37 @@ inline Few<T, N> load_fews(const T* x, std::int64_t step) {
   else
     return joined(load_fews<T, P, N / 2>(x, step), load_fews<T, P, N / 2>(x + N / 2 / P * step, step),
                   typename LanesUpTo<N>::type{});
+}
+
+// b, the Part-th of some vectors, in those lanes that hold an S-th value of them all, else a.
+template <int S, int Part, class V, int... Lane>
+inline V join_every(V a, V b, LaneList<Lane...>) {
+  constexpr int L = sizeof...(Lane);
+  return __builtin_shufflevector(a, b, ((Lane + Part * L) % S == 0 ? L + Lane : Lane)...);
+}
+
+template <int S, class V, int... Lane>
+inline V in_order(V v, LaneList<Lane...>) {
+  return __builtin_shufflevector(v, v, (Lane * S % int(sizeof...(Lane)))...);
+}
+
+// Every third value of three vectors: they stand in different lanes.
+template <class T>
+inline Vec<T> load_thirds(const T* p) {
+  constexpr int L = kLanes<T>;
+  const Lanes<T> lanes;
+  return in_order<3>(join_every<3, 2>(join_every<3, 1>(load(p), load(p + L), lanes), load(p + 2 * L), lanes), lanes);
+}
+
+// Every fourth of `size` values, of four vectors at most; what is past them is zero, and not read.
+template <class T>
+inline Vec<T> load_fourths(const T* p, std::int64_t size) {
+  constexpr int L = kLanes<T>;
+  const auto part = [&](int i) {
+    const std::int64_t left = size - i * L;
+    return left >= L ? load(p + i * L) : left > 0 ? load_first(p + i * L, left) : Vec<T>{};
+  };
+  return evens<T>(evens<T>(part(0), part(1)), evens<T>(part(2), part(3)));
 }
 
 // Runs body(i, load, store) over [0, count) a vector at a time, the last one partial.

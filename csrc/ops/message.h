@@ -17,7 +17,7 @@ std::ostream& operator<<(std::ostream& out, const std::array<std::int64_t, N>& s
 }
 
 template <class... Parts>
-std::string message(const Parts&... parts) {
+[[gnu::cold]] std::string message(const Parts&... parts) {
   std::ostringstream out;
   (out << ... << parts);
   return out.str();
