@@ -224,6 +224,7 @@ bool depthwise_in_lanes_pays(const std::vector<OutputPhase>& phases) {
     const std::int64_t taps = p.reduction();
     return lone && (taps > 25 || (9 < taps && taps < 25 && p.out_h * p.out_w <= 200));
   }
+  if (p.step_w > 2) return true;  // strips gather most columns one by one: measured 0.85 to 15 times faster
   Costs costs;
   for (const auto& phase : phases) {
     const Correlation& part = phase.problem;
