@@ -258,7 +258,8 @@ std::unique_ptr<PackedCorrelation<T>> pack_correlation(Correlation p, Algorithm 
 }
 
 template <class T>
-std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape& s, Algorithm asked, const T* weight) {
+std::unique_ptr<PackedCorrelation<T>> pack_conv2d(const Conv2dShape& shape, Algorithm asked, const T* weight) {
+  const Conv2dShape s = shape.laid_down();
   // Without terms there is nothing to pack, and the definition gives the bias; without outputs there is nothing to do.
   if (asked == Algorithm::reference || s.macs() == 0) return std::make_unique<Reference<T>>(s, weight);
   return pack_correlation<T>(
@@ -272,7 +273,8 @@ void conv2d(const Conv2dShape& s, Algorithm asked, const T* x, const T* weight, 
 }
 
 template <class T>
-void conv2d_backward_input(const Conv2dShape& s, Algorithm asked, const T* dy, const T* weight, T* dx) {
+void conv2d_backward_input(const Conv2dShape& shape, Algorithm asked, const T* dy, const T* weight, T* dx) {
+  const Conv2dShape s = shape.laid_down();
   const bool direct = asked == Algorithm::automatic || asked == Algorithm::direct;
   if (direct && windows_pay(s)) return backward_input_of_windows(s, asked, dy, weight, dx);
   // Input row i·stride_h + f, phase f, meets the taps r with f + pad_top - r·dilation_h a multiple of stride_h, at dy's

@@ -84,7 +84,8 @@ std::int64_t gradient_vectors(std::int64_t vectors) {
 }
 
 template <class T>
-void conv2d_backward_weight(const Conv2dShape& s, Algorithm asked, const T* dy, const T* x, T* dw) {
+void conv2d_backward_weight(const Conv2dShape& shape, Algorithm asked, const T* dy, const T* x, T* dw) {
+  const Conv2dShape s = shape.laid_down();
   const std::int64_t outputs = s.c_out * s.reduction();
   if (outputs == 0) return;
   if (s.n == 0) {

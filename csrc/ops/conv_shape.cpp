@@ -1,6 +1,7 @@
 #include "conv_shape.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "message.h"
 
@@ -70,6 +71,19 @@ Conv2dShape::Conv2dShape(const Shape4& x, const Shape4& weight, const Pair& stri
   checked_size(x, op, "x");
   checked_size(weight, op, "weight");
   checked_size(y(), op, "the output");
+}
+
+Conv2dShape Conv2dShape::laid_down() const {
+  Conv2dShape s = *this;
+  if (w > 1 || k_w > 1 || pad_left > 0 || pad_right > 0) return s;
+  std::swap(s.h, s.w);
+  std::swap(s.k_h, s.k_w);
+  std::swap(s.o_h, s.o_w);
+  std::swap(s.stride_h, s.stride_w);
+  std::swap(s.dilation_h, s.dilation_w);
+  std::swap(s.pad_top, s.pad_left);
+  std::swap(s.pad_bottom, s.pad_right);
+  return s;
 }
 
 }  // namespace convnet

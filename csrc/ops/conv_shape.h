@@ -36,6 +36,8 @@ struct Conv2dShape {
   Shape4 y() const { return {n, c_out, o_h, o_w}; }
   // Multiply-adds, padding counted (FLOPs are twice that); a double, for the product may pass 2^63.
   double macs() const { return double(n) * double(c_out) * double(out_plane()) * double(reduction()); }
+  // The same, or a column of pixels under a column of weights as the row that its arrays are as well.
+  Conv2dShape laid_down() const;
 };
 
 }  // namespace convnet
