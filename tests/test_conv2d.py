@@ -345,6 +345,43 @@ def test_overlapping_windows(
         assert_backward_exact(ConvCase(x, weight, (1, 1), padding, (1, 1), groups), dtype, rng)
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        ConvCase((2, 40, 9, 13), (70, 40, 3, 3), (1, 1), ((6, 6), (7, 7)), (6, 7), 1),
+        ConvCase((1, 300, 5, 6), (33, 300, 5, 3), (1, 1), ((2, 2), (1, 1)), (1, 1), 1),  # taps in parts
+        ConvCase((17, 66, 3, 2), (128, 33, 5, 5), (1, 1), ((2, 3), (2, 2)), (1, 1), 2),  # tiles of images
+        ConvCase(
+            (1, 20, 4, 5), (20, 20, 3, 3), (1, 1), ((9, 0), (0, 9)), (4, 1), 1
+        ),  # outputs of the bias alone
+        ConvCase((1, 260, 33, 31), (20, 260, 3, 3), (1, 1), ((18, 18), (18, 18)), (18, 18), 1),
+    ],
+    ids=str,
+)
+def test_zeros_left_out(dtype: np.dtype, case: ConvCase, layout: str) -> None:
+    """Taps that meet the padding more than the image: what is not finite in a weight still reaches y."""
+    rng = np.random.default_rng(15)
+    with convnet.backend("native"):
+        if layout == "NCHW":
+            assert_forward_exact(case, "native", dtype, rng)
+            assert_backward_exact(case, dtype, rng)
+        x, weight, bias = (
+            shapes.integers(rng, shape, dtype) for shape in (case.x, case.weight, case.weight[:1])
+        )
+        for special in 0, np.inf, np.nan:
+            weight.flat[weight.size // 2] = special
+            with np.errstate(invalid="ignore"):
+                expected = np.maximum(oracles.conv2d(x, weight, bias, *case.geometry), 0)
+            given = (
+                (x, weight) if layout == "NCHW" else (x.transpose(0, 2, 3, 1), weight.transpose(2, 3, 1, 0))
+            )
+            y = convnet.conv2d(
+                *given, bias, *case.geometry, algorithm="direct", activation="relu", layout=layout
+            )
+            np.testing.assert_array_equal(y if layout == "NCHW" else y.transpose(0, 3, 1, 2), expected)
+
+
 @pytest.mark.parametrize("size", [(7, 8), (5, 5)])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("dilation", [1, 2])

@@ -8,6 +8,7 @@
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
+#include "band.h"
 #include "division.h"
 #include "message.h"
 
@@ -155,6 +156,15 @@ bool reads_every_position(const Correlation& p) {
   return one_tap_inside(p) && p.step_h == 1 && p.step_w == 1 && p.in_h == p.out_h && p.in_w == p.out_w;
 }
 
+double share_inside(const Correlation& p) {
+  double inside = 0;
+  for (const Tap& tap : p.taps) {
+    const Real rows(tap.row, p.step_h, p.in_h, p.out_h), columns(tap.column, p.step_w, p.in_w, p.out_w);
+    inside += double(rows.end - rows.begin) * double(columns.end - columns.begin);
+  }
+  return inside / (double(p.out_h * p.out_w) * double(p.taps.size()));
+}
+
 TapExtent tap_extent(const Correlation& p, std::int64_t Tap::* place) {
   const auto [least, most] = std::minmax_element(p.taps.begin(), p.taps.end(),
                                                  [=](const Tap& a, const Tap& b) { return a.*place < b.*place; });
@@ -195,6 +205,7 @@ Correlation forward_correlation(const Conv2dShape& s) {
   p.out_w = s.o_w;
   p.step_h = s.stride_h;
   p.step_w = s.stride_w;
+  p.padding_counts = true;
   for (std::int64_t r = 0; r < s.k_h; ++r)
     for (std::int64_t q = 0; q < s.k_w; ++q)
       p.taps.push_back({r * s.dilation_h - s.pad_top, q * s.dilation_w - s.pad_left, (r * s.k_w + q) * s.tap_stride()});

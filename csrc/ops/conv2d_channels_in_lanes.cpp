@@ -9,6 +9,7 @@
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
+#include "band.h"
 #include "correlation.h"
 #include "costs.h"
 #include "division.h"
@@ -31,6 +32,7 @@ struct Step {
   std::int64_t first;            // term
   std::int64_t segments, terms;  // of each segment
   std::int64_t first_segment;
+  std::int64_t row, column;  // of the first tap
 };
 
 // The rows of the input that taps read, for a run of rows of outputs from some first one on: of each step the same.
@@ -66,6 +68,74 @@ struct Part {
   std::vector<Step> steps;
 };
 
+// Sums of a tap each are rounded less than those of several. Winograd's rounding is promised to be within four times
+// direct's, so that those of direct stay as they are where it serves, but on maps smaller than its tiles.
+template <class T>
+bool leaves_zeros_out(const Correlation& p) {
+  const bool winograd = std::is_same_v<T, float> && winograd_serves(p) && p.out_h >= 4 && p.out_w >= 4;
+  return !winograd && share_inside(p) < kLeastInside;
+}
+
+// What an image's group costs by the band and with channels in lanes, where channels lie first: products, copies of the
+// input, and outputs that are not stored where they belong. Of 830 shapes, y and dx, the choice loses 2 % (AVX2: 3 %)
+// to always taking the faster; a threshold on the channels lost 6 %.
+template <class T>
+struct Costs {
+  double band, lanes;
+  bool skips;  // the latter without what meets the zeros around x
+
+  Costs(const Correlation& p, std::int64_t phases, bool in_turn) {  // p: all phases
+    constexpr double gain = 0.9;
+    const Kernels<T>& kernel = kernels<T>();
+    const std::int64_t width = kernel.lanes, vectors = ceil_div(p.k, width), outputs = p.out_h * p.out_w;
+    const double terms = double(p.reduction()) / double(phases);
+    const TapExtent tap_columns = tap_extent(p, &Tap::column);
+    const std::int64_t rows = ReadRows(p).count(p.out_h), columns = (p.out_w - 1) * p.step_w + tap_columns.count;
+    const auto placed = [&](bool one_by_one) {
+      return double(p.k * p.out_h) * (10 + double(p.out_w) * (one_by_one ? 1.2 : 0.2));
+    };
+
+    // A tile's rows are output channels, its columns positions, those between the image's rows included.
+    const std::int64_t pitch = p.out_w + (tap_columns.count - 1) / p.step_w;
+    const std::int64_t tile_vectors = std::min<std::int64_t>(2, ceil_div(outputs, width));
+    const std::int64_t tiles = ceil_div((p.out_h - 1) * pitch + p.out_w, tile_vectors * width);
+    const std::int64_t panels = ceil_div(p.k, kernel.most_rows[tile_vectors]);
+    band = double(tiles * panels) * (terms * term_cycles(double(p.k) / double(panels), tile_vectors) + kTileCycles) +
+           double(p.c * std::min(p.step_w, tap_columns.count)) *
+               copy_cycles(double(rows), double(columns) / double(p.step_w), p.step_w) +
+           kPhaseCycles;
+    if (p.y_column > 1 || pitch > p.out_w) band += placed(p.y_column > 2);
+    if (phases > 1) band += 2 * double(p.k) * terms;  // each phase reads all weights to pack its own
+    band *= double(phases);
+    // Measured: of 121 strided shapes the choice then loses 2 % instead of 4, of 130 dx 3.8 instead of 4.4.
+    if (phases > 1 || (p.step_w > 1 && p.taps.size() >= 4)) band *= 1.2;
+
+    // Here they are positions of one row, and channels.
+    const std::int64_t runs = ceil_div(p.out_w, kernel.most_rows[kChunkVectors]);
+    const double run = double(p.out_w) / double(runs);
+    const double term = double(vectors / 2) * term_cycles(run, 2) + double(vectors % 2) * term_cycles(run, 1);
+    const double sums = double(ceil_div(vectors, 2)) * std::ceil(terms / double(kTermsInRegisters));
+    lanes = double(p.out_h * runs) * (terms * term + sums * kTileCycles) + transpose_cycles(outputs, p.k, width);
+    if (p.y_column > 1 && !in_turn) lanes += placed(p.y_column > 2);
+    lanes = lanes * double(phases) + double(rows) * transpose_cycles(p.c, columns, width);
+    skips = false;
+    if (phases > 1 || p.step_h > 1 || p.step_w > 1 || !leaves_zeros_out<T>(p)) return;
+    const auto tile_columns = kernel.most_rows[kChunkVectors];
+    double without = transpose_cycles(outputs, p.k, width) + double(p.in_h) * transpose_cycles(p.c, p.in_w, width);
+    for (const Tap& tap : p.taps) {
+      const Real of_rows(tap.row, 1, p.in_h, p.out_h), of_columns(tap.column, 1, p.in_w, p.out_w);
+      const std::int64_t wide = of_columns.end - of_columns.begin, of_run = ceil_div(wide, tile_columns);
+      if (wide == 0) continue;
+      const double tile = double(wide) / double(of_run);
+      const double of_term = double(vectors / 2) * term_cycles(tile, 2) + double(vectors % 2) * term_cycles(tile, 1);
+      const double of_sums = double(ceil_div(vectors, 2)) * std::ceil(double(p.c) / double(kTermsInRegisters));
+      without += double((of_rows.end - of_rows.begin) * of_run) * (double(p.c) * of_term + of_sums * kTileCycles);
+    }
+    skips = without < gain * lanes;
+    if (skips) lanes = without;
+  }
+};
+
 template <class T>
 class ChannelsInLanes final : public PackedCorrelation<T> {
  public:
@@ -80,6 +150,8 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
         rows_(p_),
         columns_(tap_extent(p_, &Tap::column)),
         packed_(weights.data ? packed_size() : 0) {
+    const bool finite = !weights.data || pack_weights(weights);
+    skips_ = phases.size() == 1 && (finite || !p_.padding_counts) && Costs<T>(p_, 1, false).skips;
     cut_input();
     std::int64_t terms = 0;
     for (const OutputPhase& phase : phases) {
@@ -87,7 +159,6 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       cut_terms(parts_.back());
       terms += phase.problem.reduction();
     }
-    if (weights.data) pack_weights(weights);
   }
 
   void run(const T* x, const T* bias, bool relu, T* y) const override {
@@ -105,7 +176,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
           for (std::int64_t i = 0; i < images; ++i)
             fill_strip(from + i * p_.x_image, row0, column0, h, w, strip + i * strip_size());
         from = strip;
-      } else {
+      } else if (!skips_) {
         from +=
             (row0 * p_.step_h + p_.taps[0].row) * p_.x_row + (column0 * p_.step_w + p_.taps[0].column) * p_.x_column;
       }
@@ -159,8 +230,11 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   std::int64_t sums_size() const {
     return chunk_room(p_.channels_last ? chunks_at_once_ : 2 * std::int64_t(turns_), images_ * block_h_ * block_w_);
   }
-  std::int64_t strip_row() const { return ((block_w_ - 1) * p_.step_w + columns_.count) * p_.c; }
-  std::int64_t strip_size() const { return rows_.count(block_h_) * strip_row(); }
+  std::int64_t strip_row() const { return (skips_ ? p_.in_w : (block_w_ - 1) * p_.step_w + columns_.count) * p_.c; }
+  std::int64_t strip_size() const {
+    const std::int64_t rows = rows_.count(block_h_);
+    return (skips_ ? std::min(p_.in_h, rows) : rows) * strip_row();
+  }
   std::int64_t workspace_size() const { return sums_size() + (copied_ ? images_ * strip_size() : 0); }
 
   // h rows and w columns of a group, of one image or a few.
@@ -224,7 +298,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   };
 
   void cut_input() {
-    copied_ = !p_.channels_last || !one_tap_inside(p_);
+    copied_ = !p_.channels_last || !(skips_ || one_tap_inside(p_));
     const std::int64_t bytes_of_weights = p_.k * p_.reduction() * std::int64_t(sizeof(T));
     const std::int64_t most_input = std::clamp(bytes_of_weights, kInputBytes, kInputOfManyWeights) / sizeof(T);
     blocks_h_ = blocks_w_ = images_ = 1;
@@ -241,10 +315,12 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       return strip_size() > most_input || sums_size() > kInputBytes / std::int64_t(sizeof(T));
     };
     set_rows(1);
+    // Far-flung taps read much of the image for any row: each block would turn it again.
+    if (skips_ && 2 * rows_.extent >= p_.in_h) return set_rows(ceil_div(4, planes() * chunks_));
     while (too_large()) {
       if (block_h_ > 1)
         set_rows(blocks_h_ + ceil_div(blocks_h_, 4));
-      else if (block_w_ > 4 * most_rows_)
+      else if (block_w_ > 4 * most_rows_ && !skips_)
         block_w_ = ceil_div(block_w_, 2 * most_rows_) * most_rows_;
       else
         break;
@@ -285,7 +361,7 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
         if (t % count && (tap[t].row != tap[t - 1].row || tap[t].column != tap[t - 1].column + 1)) return false;
       return taps % count == 0;
     };
-    for (std::int64_t count = 2; copied_ && count <= taps && count * p_.c <= kTermsInRegisters; ++count)
+    for (std::int64_t count = 2; copied_ && !skips_ && count <= taps && count * p_.c <= kTermsInRegisters; ++count)
       if (side_by_side(count)) together = count;
     const std::int64_t length = together * p_.c, parts = ceil_div(length, kTermsInRegisters);
     for (std::int64_t t = 0; t < taps; t += together)
@@ -294,19 +370,23 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       for (std::int64_t t = 0; t < taps; ++t)
         for (std::int64_t i = 0; i < parts; ++i) {
           const std::int64_t first = length * i / parts;
-          part.steps.push_back({t * length + first, 1, length * (i + 1) / parts - first, t * parts + i});
+          part.steps.push_back(
+              {t * length + first, 1, length * (i + 1) / parts - first, t * parts + i, tap[t].row, tap[t].column});
         }
       return;
     }
     const std::int64_t segments = taps / together, steps = ceil_div(segments * length, kTermsInRegisters);
-    const std::int64_t cuts = std::min(steps, segments);
+    const std::int64_t cuts = skips_ ? segments : std::min(steps, segments);
     for (std::int64_t cut = 0; cut < cuts; ++cut) {
       const std::int64_t first = segments * cut / cuts;
-      part.steps.push_back({first * length, segments * (cut + 1) / cuts - first, length, first});
+      const Tap& at = tap[first * together];
+      part.steps.push_back({first * length, segments * (cut + 1) / cuts - first, length, first, at.row, at.column});
     }
   }
 
   std::int64_t tap_offset(const Tap& tap) const {
+    if (skips_)
+      return copied_ ? tap.row * strip_row() + tap.column * p_.c : tap.row * p_.x_row + tap.column * p_.x_column;
     if (!copied_) return 0;  // the block begins there
     return rows_.place(tap.row) * strip_row() + (tap.column - columns_.first) * p_.c;
   }
@@ -316,8 +396,10 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     return (group * vectors_ + chunk_begin(chunk)) * lanes_ * p_.reduction();
   }
 
-  // u[tap][channel][output channel] of a chunk, all phases' taps one after another; zero past the last channel
-  void pack_weights(const Weights<T>& weights) {
+  // u[tap][channel][output channel] of a chunk, all phases' taps one after another; zero past the last channel. Whether
+  // all are finite, and not near the largest numbers.
+  bool pack_weights(const Weights<T>& weights) {
+    std::vector<char> finite(std::size_t(p_.groups * chunks_), true);
     parallel_for(p_.groups * chunks_, double(packed_size()), [&](std::int64_t unit) {
       const std::int64_t group = unit / chunks_, chunk = unit % chunks_;
       const std::int64_t first = chunk_begin(chunk) * lanes_, width = chunk_begin(chunk + 1) * lanes_ - first;
@@ -326,11 +408,31 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       T* const u = packed_.data() + weights_begin(group, chunk);
       if (count < width) std::fill_n(u, width * p_.reduction(), T(0));
       pack_terms(p_, weights, from, p_.c, count, width, TermOrder::taps_outermost, u);
+      if (p_.padding_counts)
+        finite[std::size_t(unit)] = std::isfinite(kernels<T>().dot(u, u, T(0), width * p_.reduction()));
     });
+    return std::find(finite.begin(), finite.end(), false) == finite.end();
+  }
+
+  // Where the input rows of a block begin and end that are in the image
+  Real input_of(std::int64_t row0, std::int64_t h) const {
+    const std::int64_t first = row0 + rows_.first;
+    Real rows(first, 1, p_.in_h, rows_.count(h));
+    rows.begin += first;
+    rows.end += first;
+    return rows;
   }
 
   // Of h rows of w outputs.
   void fill_strip(const T* x, std::int64_t row0, std::int64_t column0, std::int64_t h, std::int64_t w, T* strip) const {
+    if (skips_) {
+      const Real rows = input_of(row0, h);
+      for (std::int64_t c = 0; c < p_.c; c += lanes_)
+        for (std::int64_t row = rows.begin; row < rows.end; ++row)
+          kernels<T>().transpose(x + c * p_.x_plane + row * p_.x_row, p_.x_plane, std::min(lanes_, p_.c - c), p_.in_w,
+                                 strip + (row - rows.begin) * strip_row() + c, p_.c);
+      return;
+    }
     const std::int64_t column = column0 * p_.step_w + columns_.first, columns = (w - 1) * p_.step_w + columns_.count;
     const std::int64_t begin = std::clamp<std::int64_t>(-column, 0, columns),
                        end = std::clamp<std::int64_t>(p_.in_w - column, begin, columns);
@@ -373,17 +475,25 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       std::copy_n(bias + b.group * p_.k + k, count, padded_bias);
       std::fill(padded_bias + count, padded_bias + width, T(0));
     }
-    const std::int64_t down = copied_ ? rows_.of_a_step() * strip_row() : p_.step_h * p_.x_row,
-                       x_column = copied_ ? p_.c : p_.x_column;
-    // Runs of rows of a tile: the outputs of a row or, of several images, what is at a position.
-    const std::int64_t w = columns_of(part, b), turns = std::int64_t(turns_);
+    const std::int64_t x_row = copied_ ? strip_row() : p_.x_row, x_column = copied_ ? p_.c : p_.x_column;
+    const std::int64_t down = copied_ ? rows_.of_a_step() * x_row : p_.step_h * x_row;
+    const std::int64_t w = columns_of(part, b), turns = std::int64_t(turns_), most = o.images * w;
     const bool together = images_ > 1;
-    const std::int64_t runs = together ? o.rows * w : o.rows, in_run = together ? o.images : w;
-    const std::int64_t panels = ceil_div(in_run, most_rows_), all = runs * panels;
-    if (all == 0) return;
+    if (o.rows * most == 0) return;
+    if (skips_) {
+      std::fill_n(sums, o.count() * width, T(0));
+      x += (b.row0 - (copied_ ? input_of(b.row0, b.h).begin : 0)) * x_row;
+    }
     for (std::size_t i = 0; i < part.steps.size(); ++i) {
       const Step& step = part.steps[i];
-      const bool last = i + 1 == part.steps.size();
+      const bool last = i + 1 == part.steps.size() && !skips_;
+      const Real rows = skips_ ? Real(b.row0 + step.row, 1, p_.in_h, o.rows) : Real(0, 1, o.rows, o.rows);
+      const Real columns = skips_ ? Real(step.column, 1, p_.in_w, w) : Real(0, 1, w, w);
+      // Runs of rows of a tile: the outputs of a row or, of several images, what is at a position.
+      const std::int64_t wide = columns.end - columns.begin, of_rows = rows.end - rows.begin;
+      const std::int64_t runs = together ? of_rows * wide : of_rows, in_run = together ? o.images : wide;
+      const std::int64_t panels = ceil_div(in_run, most_rows_), all = runs * panels;
+      if (all == 0) continue;
       RowsProduct<T> product{};
       product.v_row = together ? strip_size() : p_.step_w * x_column;
       product.offset = part.offset.data() + step.first_segment;
@@ -391,24 +501,40 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       product.terms = step.terms;
       product.u = u + step.first * width;
       product.m_row = together ? width : turns * width;
-      product.add = i > 0;
+      product.add = i > 0 || skips_;
       product.bias = bias && last ? padded_bias : nullptr;
       product.relu = relu && last;
       product.ahead_step = width / all;
       const std::int64_t size = step.segments * step.terms * width;
       for (std::int64_t run = 0, at = 0; run < runs; ++run) {
-        const std::int64_t row = together ? run / w : run, column = together ? run % w : 0;
+        const std::int64_t row = rows.begin + (together ? run / wide : run);
+        const std::int64_t column = columns.begin + (together ? run % wide : 0);
         const T* const from = x + row * down + column * p_.step_w * x_column;
         T* const to = sums + (row * o.columns + column * turns + turn) * o.images * width;
         for (std::int64_t panel = 0; panel < panels; ++panel, ++at) {
-          const std::int64_t first = in_run * panel / panels, rows = in_run * (panel + 1) / panels - first;
+          const std::int64_t first = in_run * panel / panels, count_of = in_run * (panel + 1) / panels - first;
           product.v = from + first * product.v_row;
           product.m = to + first * product.m_row;
           product.ahead = product.u + size * (all + at) / all;
           fetch(soon, step.segments * step.terms, product);
-          kernel.rows_product[rows][vectors](product);
+          kernel.rows_product[count_of][vectors](product);
         }
       }
+    }
+    if (skips_ && (bias || relu)) finish(vectors, o.count(), bias ? padded_bias : nullptr, relu, u, sums);
+  }
+
+  // Sums of no further terms: the bias and what is left of relu.
+  void finish(std::int64_t vectors, std::int64_t count, const T* bias, bool relu, const T* u, T* sums) const {
+    RowsProduct<T> product{};
+    product.u = product.ahead = product.soon = u;
+    product.m_row = vectors * lanes_;
+    product.add = true;
+    product.bias = bias;
+    product.relu = relu;
+    for (std::int64_t at = 0; at < count; at += most_rows_) {
+      product.m = sums + at * product.m_row;
+      kernels<T>().rows_product[std::min(most_rows_, count - at)][vectors](product);
     }
   }
 
@@ -471,53 +597,11 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   ReadRows rows_;
   TapExtent columns_;
   bool copied_;
+  bool skips_;           // taps leave out the zeros around x, of which there are many
   std::int64_t images_;  // of a block
   std::int64_t block_h_, block_w_, blocks_h_, blocks_w_;
   std::vector<Part> parts_;
   Scratch<T> packed_;
-};
-
-// What an image's group costs by the band and with channels in lanes, where channels lie first: products, copies of the
-// input, and outputs that are not stored where they belong. Of 830 shapes, y and dx, the choice loses 2 % (AVX2: 3 %)
-// to always taking the faster; a threshold on the channels lost 6 %.
-template <class T>
-struct Costs {
-  double band, lanes;
-
-  Costs(const Correlation& p, std::int64_t phases, bool in_turn) {  // p: all phases
-    const Kernels<T>& kernel = kernels<T>();
-    const std::int64_t width = kernel.lanes, vectors = ceil_div(p.k, width), outputs = p.out_h * p.out_w;
-    const double terms = double(p.reduction()) / double(phases);
-    const TapExtent tap_columns = tap_extent(p, &Tap::column);
-    const std::int64_t rows = ReadRows(p).count(p.out_h), columns = (p.out_w - 1) * p.step_w + tap_columns.count;
-    const auto placed = [&](bool one_by_one) {
-      return double(p.k * p.out_h) * (10 + double(p.out_w) * (one_by_one ? 1.2 : 0.2));
-    };
-
-    // A tile's rows are output channels, its columns positions, those between the image's rows included.
-    const std::int64_t pitch = p.out_w + (tap_columns.count - 1) / p.step_w;
-    const std::int64_t tile_vectors = std::min<std::int64_t>(2, ceil_div(outputs, width));
-    const std::int64_t tiles = ceil_div((p.out_h - 1) * pitch + p.out_w, tile_vectors * width);
-    const std::int64_t panels = ceil_div(p.k, kernel.most_rows[tile_vectors]);
-    band = double(tiles * panels) * (terms * term_cycles(double(p.k) / double(panels), tile_vectors) + kTileCycles) +
-           double(p.c * std::min(p.step_w, tap_columns.count)) *
-               copy_cycles(double(rows), double(columns) / double(p.step_w), p.step_w) +
-           kPhaseCycles;
-    if (p.y_column > 1 || pitch > p.out_w) band += placed(p.y_column > 2);
-    if (phases > 1) band += 2 * double(p.k) * terms;  // each phase reads all weights to pack its own
-    band *= double(phases);
-    // Measured: of 121 strided shapes the choice then loses 2 % instead of 4, of 130 dx 3.8 instead of 4.4.
-    if (phases > 1 || (p.step_w > 1 && p.taps.size() >= 4)) band *= 1.2;
-
-    // Here they are positions of one row, and channels.
-    const std::int64_t runs = ceil_div(p.out_w, kernel.most_rows[kChunkVectors]);
-    const double run = double(p.out_w) / double(runs);
-    const double term = double(vectors / 2) * term_cycles(run, 2) + double(vectors % 2) * term_cycles(run, 1);
-    const double sums = double(ceil_div(vectors, 2)) * std::ceil(terms / double(kTermsInRegisters));
-    lanes = double(p.out_h * runs) * (terms * term + sums * kTileCycles) + transpose_cycles(outputs, p.k, width);
-    if (p.y_column > 1 && !in_turn) lanes += placed(p.y_column > 2);
-    lanes = lanes * double(phases) + double(rows) * transpose_cycles(p.c, columns, width);
-  }
 };
 
 }  // namespace

@@ -60,7 +60,9 @@ double bytes_of_phases(const Correlation& q) {
   return double(q.images) * double(q.x_image + q.y_image) * sizeof(float);
 }
 
-bool enough_work(const Correlation& p) { return double(p.c * p.k) * double(p.out_h * p.out_w) >= kLeastWork; }
+bool enough_work(const Correlation& p) {
+  return double(p.c * p.k) * double(p.out_h * p.out_w) >= kLeastWork && share_inside(p) >= kLeastInside;
+}
 
 // One image's planes, of so many rows and columns, where they stand in it and in its phases.
 struct Planes {

@@ -25,6 +25,7 @@ struct Correlation {
   std::int64_t step_h, step_w;
   std::vector<Tap> taps;  // at least one, from the top left corner on
   bool channels_last;     // x_plane and y_plane are 1
+  bool padding_counts;    // what is not finite among the weights reaches y through the zeros around x, too
   // Where the elements stand: the planes of one image, and a plane's rows and columns
   std::int64_t x_image, x_plane, x_row, x_column;
   std::int64_t y_image, y_plane, y_row, y_column;
@@ -59,6 +60,10 @@ TapExtent tap_extent(const Correlation& problem, std::int64_t Tap::* place);
 bool one_tap_inside(const Correlation& problem);
 // The same where each position is read by its own output.
 bool reads_every_position(const Correlation& problem);
+// Of the products, how many meet x rather than the zeros around it: from 0 to 1. With less than this much channels in
+// lanes leave the others out; measured with dilations of 12 and 18 at 33x33, 1.8 to 7 times faster than Winograd.
+constexpr double kLeastInside = 0.7;
+double share_inside(const Correlation& problem);
 
 // Outputs of one residue class of the stride, as the input gradient has them: the first one stands at y[first], in this
 // column.
