@@ -369,6 +369,12 @@ def test_zeros_left_out(dtype: np.dtype, case: ConvCase, layout: str) -> None:
         x, weight, bias = (
             shapes.integers(rng, shape, dtype) for shape in (case.x, case.weight, case.weight[:1])
         )
+        dy = shapes.integers(rng, case.y, dtype)
+        dy.flat[dy.size // 3] = np.inf
+        with np.errstate(invalid="ignore"):
+            expected = oracles.conv2d_backward(dy, x, weight, *case.geometry)[1]
+        dw = convnet.conv2d_backward(dy, x, weight, *case.geometry)[1]
+        np.testing.assert_array_equal(dw, expected)
         for special in 0, np.inf, np.nan:
             weight.flat[weight.size // 2] = special
             with np.errstate(invalid="ignore"):

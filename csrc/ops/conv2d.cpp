@@ -165,6 +165,12 @@ double share_inside(const Correlation& p) {
   return inside / (double(p.out_h * p.out_w) * double(p.taps.size()));
 }
 
+template <class T>
+bool leaves_zeros_out(const Correlation& p) {
+  const bool winograd = std::is_same_v<T, float> && winograd_serves(p) && p.out_h >= 4 && p.out_w >= 4;
+  return p.step_h == 1 && p.step_w == 1 && !winograd && share_inside(p) < kLeastInside;
+}
+
 TapExtent tap_extent(const Correlation& p, std::int64_t Tap::* place) {
   const auto [least, most] = std::minmax_element(p.taps.begin(), p.taps.end(),
                                                  [=](const Tap& a, const Tap& b) { return a.*place < b.*place; });
@@ -408,6 +414,7 @@ void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
 }
 
 #define CONVNET_INSTANTIATE(T)                                                                                        \
+  template bool leaves_zeros_out<T>(const Correlation&);                                                              \
   template void pack_terms(const Correlation&, const Weights<T>&, const T*, std::int64_t, std::int64_t, std::int64_t, \
                            TermOrder, T*);                                                                            \
   template std::unique_ptr<PackedCorrelation<T>> pack_correlation(Correlation, Algorithm, const Weights<T>&);         \

@@ -68,14 +68,6 @@ struct Part {
   std::vector<Step> steps;
 };
 
-// Sums of a tap each are rounded less than those of several. Winograd's rounding is promised to be within four times
-// direct's, so that those of direct stay as they are where it serves, but on maps smaller than its tiles.
-template <class T>
-bool leaves_zeros_out(const Correlation& p) {
-  const bool winograd = std::is_same_v<T, float> && winograd_serves(p) && p.out_h >= 4 && p.out_w >= 4;
-  return !winograd && share_inside(p) < kLeastInside;
-}
-
 // What an image's group costs by the band and with channels in lanes, where channels lie first: products, copies of the
 // input, and outputs that are not stored where they belong. Of 830 shapes, y and dx, the choice loses 2 % (AVX2: 3 %)
 // to always taking the faster; a threshold on the channels lost 6 %.
@@ -119,7 +111,7 @@ struct Costs {
     if (p.y_column > 1 && !in_turn) lanes += placed(p.y_column > 2);
     lanes = lanes * double(phases) + double(rows) * transpose_cycles(p.c, columns, width);
     skips = false;
-    if (phases > 1 || p.step_h > 1 || p.step_w > 1 || !leaves_zeros_out<T>(p)) return;
+    if (phases > 1 || !leaves_zeros_out<T>(p)) return;
     const auto tile_columns = kernel.most_rows[kChunkVectors];
     double without = transpose_cycles(outputs, p.k, width) + double(p.in_h) * transpose_cycles(p.c, p.in_w, width);
     for (const Tap& tap : p.taps) {

@@ -5,12 +5,14 @@
 // channels in lanes, once for all taps (a tap is an offset). The images are summed in fixed slices, and the slices in
 // their order: the result does not depend on the number of threads.
 #include <algorithm>
+#include <cmath>
 #include <type_traits>
 #include <vector>
 
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
+#include "band.h"
 #include "conv2d.h"
 #include "correlation.h"
 #include "division.h"
@@ -83,6 +85,107 @@ std::int64_t gradient_vectors(std::int64_t vectors) {
   return vectors % 3 == 0 && kernels<T>().most_rows[3] >= 8 ? 3 : std::min<std::int64_t>(2, vectors);
 }
 
+namespace {
+
+// The slices' sums in their order, to dw.
+template <class T>
+void add_slices(const Correlation& p, const Conv2dShape& s, const Geometry& g, T* sums, T* dw) {
+  const Kernels<T>& kernel = kernels<T>();
+  const std::int64_t width = g.width, taps = s.taps(), outputs = s.c_out * s.reduction();
+  const std::int64_t at_once = p.channels_last ? kernel.lanes : 1,
+                     units = ceil_div(p.k, at_once);  // of output channels
+  parallel_for(p.groups * units, double(g.slices * outputs), [&](std::int64_t unit) {
+    const std::int64_t in_group = unit % units * at_once, k = unit / units * p.k + in_group;
+    const std::int64_t count = std::min(at_once, p.k - in_group), size = taps * width;
+    T* const first = sums + k * size;
+    for (std::int64_t slice = 1; slice < g.slices; ++slice)
+      kernel.axpby(T(1), first, T(1), first + slice * g.partial_size(s), count * size, first);
+    if (!p.channels_last) return kernel.transpose(first, width, taps, p.c, dw + k * s.reduction(), taps);
+    for (std::int64_t t = 0; t < taps; ++t)
+      kernel.transpose(first + t * width, size, count, p.c, dw + t * p.c * s.c_out + k, s.c_out);
+  });
+}
+
+// Without what meets the zeros around x, of unit steps: an image is turned whole, dy once for each column of taps,
+// which all meet it in the same columns. dy must be finite.
+template <class T>
+void weight_gradient_inside(const Correlation& p, const Conv2dShape& s, const T* dy, const T* x, T* dw) {
+  const Kernels<T>& kernel = kernels<T>();
+  Geometry g = geometry<T>(s);
+  g.panel_runs = std::min(g.panels, ceil_div(4, g.slices * s.groups));
+  const std::int64_t lanes = kernel.lanes, width = g.width, taps = s.taps(), x_row = s.w * width;
+  const std::int64_t turned_size = s.h * x_row, partial = g.partial_size(s);
+  const auto panel_begin = [&](std::int64_t panel) { return p.k * panel / g.panels; };
+  std::vector<std::int64_t> position_offset;
+  for (std::int64_t j = 0; j < s.o_w; ++j) position_offset.push_back(j * width);
+  const Scratch<T> sums(std::size_t(g.slices * partial));
+  const std::uint64_t call = new_call();
+  parallel_for(g.slices * s.groups * g.panel_runs, p.macs() * share_inside(p), [&](std::int64_t unit) {
+    const std::int64_t run = unit % g.panel_runs, group = unit / g.panel_runs % s.groups,
+                       slice = unit / g.panel_runs / s.groups;
+    const std::int64_t panel0 = g.panels * run / g.panel_runs, panel1 = g.panels * (run + 1) / g.panel_runs;
+    const std::int64_t first = s.n * slice / g.slices, last = s.n * (slice + 1) / g.slices;
+    T* const turned = thread_workspace<T>(std::size_t(turned_size + s.out_plane() * kMostRows));
+    T* const terms = turned + turned_size;
+    const bool turned_before = workspace_holds(call, unit / g.panel_runs) && last - first == 1;
+    T* const of_group = sums.data() + slice * partial + group * p.k * taps * width;
+    std::fill(of_group + panel_begin(panel0) * taps * width, of_group + panel_begin(panel1) * taps * width, T(0));
+    for (std::int64_t n = first; n < last; ++n) {
+      const T* const image = x + n * p.x_image + group * p.c * p.x_plane;
+      for (std::int64_t i = 0; i < s.h && !turned_before; ++i)
+        if (p.channels_last)
+          kernel.copy_rows(image + i * p.x_row, p.x_column, s.w, p.c, turned + i * x_row, width);
+        else
+          kernel.transpose(image + i * p.x_row, p.x_plane, p.c, s.w, turned + i * x_row, width);
+      for (std::int64_t panel = panel0; panel < panel1; ++panel)
+        for (std::int64_t q = 0; q < s.k_w; ++q) {
+          const std::int64_t begin = panel_begin(panel), rows = panel_begin(panel + 1) - begin;
+          const std::int64_t column = p.taps[std::size_t(q)].column;
+          const Real columns(column, 1, s.w, s.o_w);
+          const std::int64_t wide = columns.end - columns.begin;
+          if (wide == 0) continue;
+          const T* const from = dy + n * p.y_image + (group * p.k + begin) * p.y_plane + columns.begin * p.y_column;
+          for (std::int64_t i = 0; i < s.o_h; ++i)
+            if (p.channels_last)
+              kernel.copy_rows(from + i * p.y_row, p.y_column, wide, rows, terms + i * wide * rows, rows);
+            else
+              kernel.transpose(from + i * p.y_row, p.y_plane, rows, wide, terms + i * wide * rows, rows);
+          for (std::int64_t t = q; t < taps; t += s.k_w) {
+            const std::int64_t row = p.taps[std::size_t(t)].row;
+            const Real inside(row, 1, s.h, s.o_h);
+            if (inside.begin == inside.end) continue;
+            const T* const tap = turned + (inside.begin + row) * x_row + (columns.begin + column) * width;
+            for (std::int64_t v = 0; v < width; v += g.vectors * lanes) {
+              const std::int64_t vectors = std::min<std::int64_t>(g.vectors, (width - v) / lanes);
+              kernel.tile[rows][vectors]({terms + inside.begin * wide * rows, tap + v, inside.end - inside.begin, x_row,
+                                          wide, position_offset.data(), of_group + (begin * taps + t) * width + v,
+                                          taps * width, true, nullptr, false});
+            }
+          }
+        }
+    }
+  });
+  add_slices(p, s, g, sums.data(), dw);
+}
+
+// Whether there are such zeros, and what is not finite in dy would not go missing with them.
+template <class T>
+bool zeros_go_unseen(const Correlation& p, const Conv2dShape& s, const T* dy) {
+  constexpr std::int64_t most_bytes = 4 << 20;  // of a turned image
+  constexpr std::int64_t least_positions = 64;  // few terms an image leave the sums to be added up: measured 0.8
+  const std::int64_t width = ceil_div(p.c, kernels<T>().lanes) * kernels<T>().lanes;
+  if (!leaves_zeros_out<T>(p) || s.out_plane() < least_positions) return false;
+  if (s.in_plane() * width * std::int64_t(sizeof(T)) > most_bytes) return false;
+  std::vector<char> finite(std::size_t(s.n), true);
+  const std::int64_t size = s.c_out * s.out_plane();
+  parallel_for(s.n, double(s.n * size), [&](std::int64_t n) {
+    finite[std::size_t(n)] = std::isfinite(kernels<T>().dot(dy + n * size, dy + n * size, T(0), size));
+  });
+  return std::find(finite.begin(), finite.end(), false) == finite.end();
+}
+
+}  // namespace
+
 template <class T>
 void conv2d_backward_weight(const Conv2dShape& shape, Algorithm asked, const T* dy, const T* x, T* dw) {
   const Conv2dShape s = shape.laid_down();
@@ -102,6 +205,7 @@ void conv2d_backward_weight(const Conv2dShape& shape, Algorithm asked, const T* 
   }
   if (pointwise_weight_gradient_pays<T>(p)) return pointwise_weight_gradient(p, dy, x, dw);
   if (few_channels<T>(p)) return few_channels_weight_gradient(p, dy, x, dw);
+  if (zeros_go_unseen(p, s, dy)) return weight_gradient_inside(p, s, dy, x, dw);
   const Kernels<T>& kernel = kernels<T>();
   const Geometry g = geometry<T>(s);
   const std::int64_t lanes = kernel.lanes, width = g.width, taps = s.taps();
@@ -145,17 +249,7 @@ void conv2d_backward_weight(const Conv2dShape& shape, Algorithm asked, const T* 
         }
       }
   });
-  const std::int64_t at_once = p.channels_last ? lanes : 1, units = ceil_div(p.k, at_once);  // of output channels
-  parallel_for(p.groups * units, double(g.slices * outputs), [&](std::int64_t unit) {
-    const std::int64_t in_group = unit % units * at_once, k = unit / units * p.k + in_group;
-    const std::int64_t count = std::min(at_once, p.k - in_group), size = taps * width;
-    T* const first = sums.data() + k * size;
-    for (std::int64_t slice = 1; slice < g.slices; ++slice)
-      kernel.axpby(T(1), first, T(1), first + slice * partial, count * size, first);
-    if (!p.channels_last) return kernel.transpose(first, width, taps, p.c, dw + k * s.reduction(), taps);
-    for (std::int64_t t = 0; t < taps; ++t)
-      kernel.transpose(first + t * width, size, count, p.c, dw + t * p.c * s.c_out + k, s.c_out);
-  });
+  add_slices(p, s, g, sums.data(), dw);
 }
 
 template std::int64_t gradient_vectors<float>(std::int64_t);

@@ -64,6 +64,11 @@ bool reads_every_position(const Correlation& problem);
 // lanes leave the others out; measured with dilations of 12 and 18 at 33x33, 1.8 to 7 times faster than Winograd.
 constexpr double kLeastInside = 0.7;
 double share_inside(const Correlation& problem);
+// Whether these are left out of a correlation of unit steps. Sums of a tap each are rounded less than those of several:
+// Winograd's rounding is promised to be within four times direct's, so that those of direct stay as they are where it
+// serves, but on maps smaller than its tiles.
+template <class T>
+bool leaves_zeros_out(const Correlation& problem);
 
 // Outputs of one residue class of the stride, as the input gradient has them: the first one stands at y[first], in this
 // column.
