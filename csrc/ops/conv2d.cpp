@@ -56,6 +56,7 @@ std::unique_ptr<PackedCorrelation<T>> pack(const Correlation& p, Algorithm asked
     case Algorithm::gemm:
       return pointwise_serves(p) && !gemm_pays<T>(p) ? pack_pointwise(p, weights) : pack_gemm(p, weights);
     default:
+      if (parts_pay<T>(p)) return pack_in_parts(p, weights);
       return channels_in_lanes_pays<T>({{p, 0}}) ? pack_channels_in_lanes<T>({{p, 0}}, weights)
                                                  : pack_direct(p, weights);
   }

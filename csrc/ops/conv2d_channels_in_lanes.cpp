@@ -22,6 +22,7 @@ constexpr std::int64_t kInputOfManyWeights = 640 << 10;  // the input, where the
 constexpr std::int64_t kLeastPositions = 192;            // in a block that is cut for the threads alone
 constexpr double kLeastWork = 3e6;                       // multiply-adds of such a block of fewer positions
 constexpr std::int64_t kMostInputBytes = 8 << 20;
+constexpr std::int64_t kMostImageBytes = 4 << 20;  // whose zeros are left out: far-flung taps keep all of it at hand
 constexpr std::int64_t kLeastImages = 4, kMostStripsBytes = 768 << 10;  // of a block of several images
 constexpr std::int64_t kChunkVectors = 2;                               // of output channels, in a tile
 constexpr std::int64_t kChunksAtOnce = 8;  // written together where channels lie last: whole pages, not lines of many
@@ -103,26 +104,25 @@ struct Costs {
     if (phases > 1 || (p.step_w > 1 && p.taps.size() >= 4)) band *= 1.2;
 
     // Here they are positions of one row, and channels.
-    const std::int64_t runs = ceil_div(p.out_w, kernel.most_rows[kChunkVectors]);
-    const double run = double(p.out_w) / double(runs);
-    const double term = double(vectors / 2) * term_cycles(run, 2) + double(vectors % 2) * term_cycles(run, 1);
-    const double sums = double(ceil_div(vectors, 2)) * std::ceil(terms / double(kTermsInRegisters));
-    lanes = double(p.out_h * runs) * (terms * term + sums * kTileCycles) + transpose_cycles(outputs, p.k, width);
+    const auto products = [&](const Real& of_rows, const Real& of_columns, double some_terms) {
+      const std::int64_t wide = of_columns.end - of_columns.begin;
+      const std::int64_t runs = ceil_div(wide, kernel.most_rows[kChunkVectors]);
+      if (runs == 0) return 0.0;
+      const double run = double(wide) / double(runs);
+      const double term = double(vectors / 2) * term_cycles(run, 2) + double(vectors % 2) * term_cycles(run, 1);
+      const double sums = double(ceil_div(vectors, 2)) * std::ceil(some_terms / double(kTermsInRegisters));
+      return double((of_rows.end - of_rows.begin) * runs) * (some_terms * term + sums * kTileCycles);
+    };
+    lanes = products(Real(0, 1, p.out_h, p.out_h), Real(0, 1, p.out_w, p.out_w), terms) +
+            transpose_cycles(outputs, p.k, width);
     if (p.y_column > 1 && !in_turn) lanes += placed(p.y_column > 2);
     lanes = lanes * double(phases) + double(rows) * transpose_cycles(p.c, columns, width);
     skips = false;
-    if (phases > 1 || !leaves_zeros_out<T>(p)) return;
-    const auto tile_columns = kernel.most_rows[kChunkVectors];
+    const std::int64_t image_bytes = p.c * p.in_h * p.in_w * std::int64_t(sizeof(T));
+    if (phases > 1 || (!p.channels_last && image_bytes > kMostImageBytes) || !leaves_zeros_out<T>(p)) return;
     double without = transpose_cycles(outputs, p.k, width) + double(p.in_h) * transpose_cycles(p.c, p.in_w, width);
-    for (const Tap& tap : p.taps) {
-      const Real of_rows(tap.row, 1, p.in_h, p.out_h), of_columns(tap.column, 1, p.in_w, p.out_w);
-      const std::int64_t wide = of_columns.end - of_columns.begin, of_run = ceil_div(wide, tile_columns);
-      if (wide == 0) continue;
-      const double tile = double(wide) / double(of_run);
-      const double of_term = double(vectors / 2) * term_cycles(tile, 2) + double(vectors % 2) * term_cycles(tile, 1);
-      const double of_sums = double(ceil_div(vectors, 2)) * std::ceil(double(p.c) / double(kTermsInRegisters));
-      without += double((of_rows.end - of_rows.begin) * of_run) * (double(p.c) * of_term + of_sums * kTileCycles);
-    }
+    for (const Tap& tap : p.taps)
+      without += products(Real(tap.row, 1, p.in_h, p.out_h), Real(tap.column, 1, p.in_w, p.out_w), double(p.c));
     skips = without < gain * lanes;
     if (skips) lanes = without;
   }

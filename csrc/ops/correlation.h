@@ -137,6 +137,12 @@ template <class T>
 std::unique_ptr<PackedCorrelation<T>> pack_channels_in_lanes(const std::vector<OutputPhase>& phases,
                                                              const Weights<T>& weights);
 
+// The same of some channels after the others, where all are too many for it to leave zeros out.
+template <class T>
+bool parts_pay(const Correlation& problem);
+template <class T>
+std::unique_ptr<PackedCorrelation<T>> pack_in_parts(const Correlation& problem, const Weights<T>& weights);
+
 template <class T>
 bool gemm_pays(const Correlation& problem);  // whether it beats direct, from one image's geometry
 template <class T>
