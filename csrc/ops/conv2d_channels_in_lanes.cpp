@@ -142,8 +142,9 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
         rows_(p_),
         columns_(tap_extent(p_, &Tap::column)),
         packed_(weights.data ? packed_size() : 0) {
-    const bool finite = !weights.data || pack_weights(weights);
-    skips_ = phases.size() == 1 && (finite || !p_.padding_counts) && Costs<T>(p_, 1, false).skips;
+    skips_ = phases.size() == 1 && Costs<T>(p_, 1, false).skips;
+    if (weights.data) pack_weights(weights);
+    if (weights.data && skips_ && p_.padding_counts) skips_ = weights_are_finite();
     cut_input();
     std::int64_t terms = 0;
     for (const OutputPhase& phase : phases) {
@@ -388,10 +389,8 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     return (group * vectors_ + chunk_begin(chunk)) * lanes_ * p_.reduction();
   }
 
-  // u[tap][channel][output channel] of a chunk, all phases' taps one after another; zero past the last channel. Whether
-  // all are finite, and not near the largest numbers.
-  bool pack_weights(const Weights<T>& weights) {
-    std::vector<char> finite(std::size_t(p_.groups * chunks_), true);
+  // u[tap][channel][output channel] of a chunk, all phases' taps one after another; zero past the last channel
+  void pack_weights(const Weights<T>& weights) {
     parallel_for(p_.groups * chunks_, double(packed_size()), [&](std::int64_t unit) {
       const std::int64_t group = unit / chunks_, chunk = unit % chunks_;
       const std::int64_t first = chunk_begin(chunk) * lanes_, width = chunk_begin(chunk + 1) * lanes_ - first;
@@ -400,8 +399,16 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
       T* const u = packed_.data() + weights_begin(group, chunk);
       if (count < width) std::fill_n(u, width * p_.reduction(), T(0));
       pack_terms(p_, weights, from, p_.c, count, width, TermOrder::taps_outermost, u);
-      if (p_.padding_counts)
-        finite[std::size_t(unit)] = std::isfinite(kernels<T>().dot(u, u, T(0), width * p_.reduction()));
+    });
+  }
+
+  // And not near the largest numbers
+  bool weights_are_finite() const {
+    const std::int64_t rows = p_.groups * vectors_ * lanes_, size = p_.reduction();
+    std::vector<char> finite(std::size_t(rows), true);
+    parallel_for(rows, double(rows * size), [&](std::int64_t row) {
+      const T* const u = packed_.data() + row * size;
+      finite[std::size_t(row)] = std::isfinite(kernels<T>().dot(u, u, T(0), size));
     });
     return std::find(finite.begin(), finite.end(), false) == finite.end();
   }
@@ -469,9 +476,9 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     }
     const std::int64_t x_row = copied_ ? strip_row() : p_.x_row, x_column = copied_ ? p_.c : p_.x_column;
     const std::int64_t down = copied_ ? rows_.of_a_step() * x_row : p_.step_h * x_row;
-    const std::int64_t w = columns_of(part, b), turns = std::int64_t(turns_), most = o.images * w;
+    const std::int64_t w = columns_of(part, b), turns = std::int64_t(turns_);
     const bool together = images_ > 1;
-    if (o.rows * most == 0) return;
+    if (o.rows * w == 0) return;
     if (skips_) {
       std::fill_n(sums, o.count() * width, T(0));
       x += (b.row0 - (copied_ ? input_of(b.row0, b.h).begin : 0)) * x_row;
