@@ -205,10 +205,12 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
             std::int64_t(packed_size() * sizeof(T)), workspace * std::int64_t(sizeof(T))};
   }
 
-  static bool serves(const Correlation& p) {
+  // Of what leaves zeros out, strips with them are made for the sake of weights that are not finite alone.
+  static bool serves(const Correlation& p, bool skips) {
+    const double most_bytes = double(skips ? 4 * kMostInputBytes : kMostInputBytes);
     const auto [first_row, rows] = tap_extent(p, &Tap::row);
     const auto [first_column, columns] = tap_extent(p, &Tap::column);
-    return double(rows) * (double(columns) + double(p.step_w) * 64) * double(p.c) * sizeof(T) < double(kMostInputBytes);
+    return double(rows) * (double(columns) + double(p.step_w) * 64) * double(p.c) * sizeof(T) < most_bytes;
   }
 
  private:
@@ -611,13 +613,13 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
 template <class T>
 bool channels_in_lanes_pays(const std::vector<OutputPhase>& phases) {
   const Correlation p = all_phases(phases);
-  if (!ChannelsInLanes<T>::serves(p)) return false;
+  const Costs<T> costs(p, std::int64_t(phases.size()), take_turns(phases));
+  if (!ChannelsInLanes<T>::serves(p, costs.skips)) return false;
   if (p.channels_last) {
     const std::int64_t lanes = kernels<T>().lanes, filled = ceil_div(p.k, lanes) * lanes;
     return p.taps.size() == 1 ? 2 * p.k > lanes : 4 * p.k > 3 * filled;
   }
   if (p.c < kLeastInLanes && phases.size() == 1) return false;
-  const Costs<T> costs(p, std::int64_t(phases.size()), take_turns(phases));
   return costs.lanes < costs.band;
 }
 

@@ -111,8 +111,7 @@ void add_slices(const Correlation& p, const Conv2dShape& s, const Geometry& g, T
 template <class T>
 void weight_gradient_inside(const Correlation& p, const Conv2dShape& s, const T* dy, const T* x, T* dw) {
   const Kernels<T>& kernel = kernels<T>();
-  Geometry g = geometry<T>(s);
-  g.panel_runs = std::min(g.panels, ceil_div(4, g.slices * s.groups));
+  const Geometry g = geometry<T>(s);
   const std::int64_t lanes = kernel.lanes, width = g.width, taps = s.taps(), x_row = s.w * width;
   const std::int64_t turned_size = s.h * x_row, partial = g.partial_size(s);
   const auto panel_begin = [&](std::int64_t panel) { return p.k * panel / g.panels; };
