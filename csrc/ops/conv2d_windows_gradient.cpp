@@ -102,9 +102,9 @@ void backward_input_of_windows(const Conv2dShape& s, Algorithm asked, const T* d
 template <class T>
 bool overlapping_windows_pay(const Conv2dShape& s, const Correlation& gradient) {
   constexpr double cycles_a_product = 0.63, cycles_a_store = 7.9, cycles_an_addition = 1.7, gain = 0.85;
-  constexpr std::int64_t most_bytes = 2 << 20, few_channels = 16;
+  constexpr std::int64_t most_bytes = 2 << 20, few_channels = 16, least_terms = 12;
   if (s.stride_h > 1 || s.stride_w > 1 || s.dilation_h > 1 || s.dilation_w > 1 || s.taps() == 1) return false;
-  if (s.channels_last || s.k_w > kMostWindowColumns) return false;
+  if (s.channels_last || s.k_w > kMostWindowColumns || s.c_out_group() < least_terms) return false;
   // Where no products are saved, few channels of dx alone leave direct's registers too empty.
   if (s.out_plane() >= s.in_plane() && s.c_in_group() > few_channels) return false;
   if (WindowChunks<T>(s).bytes > most_bytes) return false;
