@@ -11,14 +11,6 @@
 
 namespace convnet {
 
-// The part of `count` places start, start + step, ... that falls on [0, size): [begin, end).
-struct Real {
-  std::int64_t begin, end;
-  Real(std::int64_t start, std::int64_t step, std::int64_t size, std::int64_t count)
-      : begin(std::clamp<std::int64_t>(ceil_div(std::max<std::int64_t>(0, -start), step), 0, count)),
-        end(std::clamp<std::int64_t>(floor_div(size - start + step - 1, step), begin, count)) {}
-};
-
 // The rows (or columns) of the input that a tap reads are those of one residue class modulo the step: its phase.
 // Within a phase the reads have unit stride. A band holds, for each channel and each phase in use, the rows and
 // columns that a block of outputs reads, padding included; a tap is then a plain offset into the band.

@@ -1,6 +1,7 @@
 #include "conv2d.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <type_traits>
 #include <vector>
@@ -8,7 +9,6 @@
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
-#include "band.h"
 #include "division.h"
 #include "message.h"
 
@@ -168,8 +168,18 @@ double share_inside(const Correlation& p) {
 
 template <class T>
 bool leaves_zeros_out(const Correlation& p) {
-  const bool winograd = std::is_same_v<T, float> && winograd_serves(p) && p.out_h >= 4 && p.out_w >= 4;
-  return p.step_h == 1 && p.step_w == 1 && !winograd && share_inside(p) < kLeastInside;
+  if (p.step_h > 1 || p.step_w > 1 || share_inside(p) >= kLeastInside) return false;
+  return !std::is_same_v<T, float> || p.out_h < 4 || p.out_w < 4 || !winograd_serves(p);
+}
+
+template <class T>
+bool all_finite(const T* rows, std::int64_t count, std::int64_t size) {
+  std::vector<char> finite(std::size_t(count), true);
+  parallel_for(count, double(count * size), [&](std::int64_t row) {
+    const T* const values = rows + row * size;
+    finite[std::size_t(row)] = std::isfinite(kernels<T>().dot(values, values, T(0), size));
+  });
+  return std::find(finite.begin(), finite.end(), false) == finite.end();
 }
 
 TapExtent tap_extent(const Correlation& p, std::int64_t Tap::* place) {
@@ -416,6 +426,7 @@ void conv2d_backward_bias(const Conv2dShape& s, const T* dy, T* db) {
 
 #define CONVNET_INSTANTIATE(T)                                                                                        \
   template bool leaves_zeros_out<T>(const Correlation&);                                                              \
+  template bool all_finite(const T*, std::int64_t, std::int64_t);                                                     \
   template void pack_terms(const Correlation&, const Weights<T>&, const T*, std::int64_t, std::int64_t, std::int64_t, \
                            TermOrder, T*);                                                                            \
   template std::unique_ptr<PackedCorrelation<T>> pack_correlation(Correlation, Algorithm, const Weights<T>&);         \

@@ -9,7 +9,6 @@
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
-#include "band.h"
 #include "correlation.h"
 #include "costs.h"
 #include "division.h"
@@ -144,7 +143,8 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
         packed_(weights.data ? packed_size() : 0) {
     skips_ = phases.size() == 1 && Costs<T>(p_, 1, false).skips;
     if (weights.data) pack_weights(weights);
-    if (weights.data && skips_ && p_.padding_counts) skips_ = weights_are_finite();
+    if (weights.data && skips_ && p_.padding_counts)
+      skips_ = all_finite(packed_.data(), p_.groups * vectors_ * lanes_, p_.reduction());
     cut_input();
     std::int64_t terms = 0;
     for (const OutputPhase& phase : phases) {
@@ -404,17 +404,6 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
     });
   }
 
-  // And not near the largest numbers
-  bool weights_are_finite() const {
-    const std::int64_t rows = p_.groups * vectors_ * lanes_, size = p_.reduction();
-    std::vector<char> finite(std::size_t(rows), true);
-    parallel_for(rows, double(rows * size), [&](std::int64_t row) {
-      const T* const u = packed_.data() + row * size;
-      finite[std::size_t(row)] = std::isfinite(kernels<T>().dot(u, u, T(0), size));
-    });
-    return std::find(finite.begin(), finite.end(), false) == finite.end();
-  }
-
   // Where the input rows of a block begin and end that are in the image
   Real input_of(std::int64_t row0, std::int64_t h) const {
     const std::int64_t first = row0 + rows_.first;
@@ -426,19 +415,13 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
 
   // Of h rows of w outputs.
   void fill_strip(const T* x, std::int64_t row0, std::int64_t column0, std::int64_t h, std::int64_t w, T* strip) const {
-    if (skips_) {
-      const Real rows = input_of(row0, h);
-      for (std::int64_t c = 0; c < p_.c; c += lanes_)
-        for (std::int64_t row = rows.begin; row < rows.end; ++row)
-          kernels<T>().transpose(x + c * p_.x_plane + row * p_.x_row, p_.x_plane, std::min(lanes_, p_.c - c), p_.in_w,
-                                 strip + (row - rows.begin) * strip_row() + c, p_.c);
-      return;
-    }
-    const std::int64_t column = column0 * p_.step_w + columns_.first, columns = (w - 1) * p_.step_w + columns_.count;
+    const std::int64_t column = skips_ ? 0 : column0 * p_.step_w + columns_.first,
+                       columns = skips_ ? p_.in_w : (w - 1) * p_.step_w + columns_.count;
     const std::int64_t begin = std::clamp<std::int64_t>(-column, 0, columns),
                        end = std::clamp<std::int64_t>(p_.in_w - column, begin, columns);
-    const std::int64_t rows = rows_.count(h);
-    const auto in_image = [&](std::int64_t i) { return row0 * p_.step_h + rows_.row(i); };
+    const Real inside = input_of(row0, h);
+    const std::int64_t rows = skips_ ? inside.end - inside.begin : rows_.count(h);
+    const auto in_image = [&](std::int64_t i) { return skips_ ? inside.begin + i : row0 * p_.step_h + rows_.row(i); };
     std::int64_t top = 0, bottom = begin == end ? 0 : rows;  // of those in the image
     while (bottom > top && in_image(bottom - 1) >= p_.in_h) --bottom;
     while (top < bottom && in_image(top) < 0) ++top;
@@ -605,28 +588,33 @@ class ChannelsInLanes final : public PackedCorrelation<T> {
   Scratch<T> packed_;
 };
 
-}  // namespace
-
 // Measured against the band. Channels last: faster where three quarters of the outputs' vectors are filled, or half of
 // them and a lone tap, which is read where it lies. All phases at once are 1.0 to 1.2 times faster than one after the
 // other.
 template <class T>
-bool channels_in_lanes_pays(const std::vector<OutputPhase>& phases) {
-  const Correlation p = all_phases(phases);
-  const Costs<T> costs(p, std::int64_t(phases.size()), take_turns(phases));
+bool pays(const Correlation& p, std::int64_t phases, const Costs<T>& costs) {
   if (!ChannelsInLanes<T>::serves(p, costs.skips)) return false;
   if (p.channels_last) {
     const std::int64_t lanes = kernels<T>().lanes, filled = ceil_div(p.k, lanes) * lanes;
     return p.taps.size() == 1 ? 2 * p.k > lanes : 4 * p.k > 3 * filled;
   }
-  if (p.c < kLeastInLanes && phases.size() == 1) return false;
+  if (p.c < kLeastInLanes && phases == 1) return false;
   return costs.lanes < costs.band;
+}
+
+}  // namespace
+
+template <class T>
+bool channels_in_lanes_pays(const std::vector<OutputPhase>& phases) {
+  const Correlation p = all_phases(phases);
+  const std::int64_t count = std::int64_t(phases.size());
+  return pays(p, count, Costs<T>(p, count, take_turns(phases)));
 }
 
 template <class T>
 double direct_cycles(const Correlation& p) {
   const Costs<T> costs(p, 1, false);
-  return channels_in_lanes_pays<T>({{p, 0}}) ? costs.lanes : costs.band;
+  return pays(p, 1, costs) ? costs.lanes : costs.band;
 }
 
 template <class T>

@@ -77,9 +77,9 @@ class InParts final : public PackedCorrelation<T> {
 
 template <class T>
 bool parts_pay(const Correlation& p) {
-  const bool dense = p.y_row == p.out_w * p.y_column && p.y_column == (p.channels_last ? p.k : 1);
+  const bool dense = p.y_column == 1 && p.y_row == p.out_w;
   const std::int64_t parts = parts_of<T>(p);
-  if (p.groups > 1 || !dense || p.channels_last || parts == 1 || !leaves_zeros_out<T>(p)) return false;
+  if (p.channels_last || p.groups > 1 || !dense || parts == 1 || !leaves_zeros_out<T>(p)) return false;
   Correlation part = p;
   part.c = ceil_div(p.c, parts);
   return channels_in_lanes_pays<T>({{part, 0}});

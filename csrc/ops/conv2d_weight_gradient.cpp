@@ -5,14 +5,12 @@
 // channels in lanes, once for all taps (a tap is an offset). The images are summed in fixed slices, and the slices in
 // their order: the result does not depend on the number of threads.
 #include <algorithm>
-#include <cmath>
 #include <type_traits>
 #include <vector>
 
 #include "../kernels/kernels.h"
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
-#include "band.h"
 #include "conv2d.h"
 #include "correlation.h"
 #include "division.h"
@@ -30,10 +28,25 @@ struct Geometry {
   int vectors;
 
   std::int64_t partial_size(const Conv2dShape& s) const { return s.c_out * s.taps() * width; }
+  std::int64_t panel_begin(const Conv2dShape& s, std::int64_t panel) const { return s.c_out_group() * panel / panels; }
   std::int64_t rows_of_block(const Conv2dShape& s, std::int64_t h) const {
     return (h - 1) * s.stride_h + (s.k_h - 1) * s.dilation_h + 1;
   }
 };
+
+// Some panels of a group, summed over some images: what a thread does at once.
+struct Share {
+  std::int64_t slice, group, first_panel, last_panel, first_image, last_image;
+
+  Share(const Conv2dShape& s, const Geometry& g, std::int64_t unit)
+      : slice(unit / g.panel_runs / s.groups),
+        group(unit / g.panel_runs % s.groups),
+        first_panel(g.panels * (unit % g.panel_runs) / g.panel_runs),
+        last_panel(g.panels * (unit % g.panel_runs + 1) / g.panel_runs),
+        first_image(s.n * slice / g.slices),
+        last_image(s.n * (slice + 1) / g.slices) {}
+};
+std::int64_t shares(const Conv2dShape& s, const Geometry& g) { return g.slices * s.groups * g.panel_runs; }
 
 template <class T>
 Geometry geometry(const Conv2dShape& s) {
@@ -56,6 +69,16 @@ Geometry geometry(const Conv2dShape& s) {
   return g;
 }
 
+// `count` columns of some channels' planes to (column, channel), `width` apart.
+template <class T>
+void turn(const T* from, bool channels_last, std::int64_t plane, std::int64_t column, std::int64_t channels,
+          std::int64_t count, T* out, std::int64_t width) {
+  if (channels_last)
+    kernels<T>().copy_rows(from, column, count, channels, out, width);
+  else
+    kernels<T>().transpose(from, plane, channels, count, out, width);
+}
+
 // Turns what output rows [row0, row0 + h) read of one image's group; padding at both sides, and lanes beyond the
 // channels, are zero in `out` already and never written to.
 template <class T>
@@ -65,10 +88,8 @@ void turn_input(const Correlation& p, const Conv2dShape& s, const Geometry& g, c
     const std::int64_t row = row0 * s.stride_h - s.pad_top + i;
     if (row < 0 || row >= s.h)
       std::fill_n(out, g.image_w * g.width, T(0));
-    else if (p.channels_last)
-      kernels<T>().copy_rows(x + row * p.x_row, p.x_column, s.w, p.c, out + s.pad_left * g.width, g.width);
     else
-      kernels<T>().transpose(x + row * p.x_row, p.x_plane, p.c, s.w, out + s.pad_left * g.width, g.width);
+      turn(x + row * p.x_row, p.channels_last, p.x_plane, p.x_column, p.c, s.w, out + s.pad_left * g.width, g.width);
   }
 }
 
@@ -114,41 +135,35 @@ void weight_gradient_inside(const Correlation& p, const Conv2dShape& s, const T*
   const Geometry g = geometry<T>(s);
   const std::int64_t lanes = kernel.lanes, width = g.width, taps = s.taps(), x_row = s.w * width;
   const std::int64_t turned_size = s.h * x_row, partial = g.partial_size(s);
-  const auto panel_begin = [&](std::int64_t panel) { return p.k * panel / g.panels; };
   std::vector<std::int64_t> position_offset;
   for (std::int64_t j = 0; j < s.o_w; ++j) position_offset.push_back(j * width);
   const Scratch<T> sums(std::size_t(g.slices * partial));
   const std::uint64_t call = new_call();
-  parallel_for(g.slices * s.groups * g.panel_runs, p.macs() * share_inside(p), [&](std::int64_t unit) {
-    const std::int64_t run = unit % g.panel_runs, group = unit / g.panel_runs % s.groups,
-                       slice = unit / g.panel_runs / s.groups;
-    const std::int64_t panel0 = g.panels * run / g.panel_runs, panel1 = g.panels * (run + 1) / g.panel_runs;
-    const std::int64_t first = s.n * slice / g.slices, last = s.n * (slice + 1) / g.slices;
+  parallel_for(shares(s, g), p.macs() * share_inside(p), [&](std::int64_t unit) {
+    const Share share(s, g, unit);
     T* const turned = thread_workspace<T>(std::size_t(turned_size + s.out_plane() * kMostRows));
     T* const terms = turned + turned_size;
-    const bool turned_before = workspace_holds(call, unit / g.panel_runs) && last - first == 1;
-    T* const of_group = sums.data() + slice * partial + group * p.k * taps * width;
-    std::fill(of_group + panel_begin(panel0) * taps * width, of_group + panel_begin(panel1) * taps * width, T(0));
-    for (std::int64_t n = first; n < last; ++n) {
-      const T* const image = x + n * p.x_image + group * p.c * p.x_plane;
+    const bool lone = share.last_image - share.first_image == 1;
+    const bool turned_before = workspace_holds(call, unit / g.panel_runs) && lone;
+    if (!turned_before) std::fill_n(turned, turned_size, T(0));  // lanes beyond the channels
+    T* const of_group = sums.data() + share.slice * partial + share.group * p.k * taps * width;
+    std::fill(of_group + g.panel_begin(s, share.first_panel) * taps * width,
+              of_group + g.panel_begin(s, share.last_panel) * taps * width, T(0));
+    for (std::int64_t n = share.first_image; n < share.last_image; ++n) {
+      const T* const image = x + n * p.x_image + share.group * p.c * p.x_plane;
       for (std::int64_t i = 0; i < s.h && !turned_before; ++i)
-        if (p.channels_last)
-          kernel.copy_rows(image + i * p.x_row, p.x_column, s.w, p.c, turned + i * x_row, width);
-        else
-          kernel.transpose(image + i * p.x_row, p.x_plane, p.c, s.w, turned + i * x_row, width);
-      for (std::int64_t panel = panel0; panel < panel1; ++panel)
+        turn(image + i * p.x_row, p.channels_last, p.x_plane, p.x_column, p.c, s.w, turned + i * x_row, width);
+      for (std::int64_t panel = share.first_panel; panel < share.last_panel; ++panel)
         for (std::int64_t q = 0; q < s.k_w; ++q) {
-          const std::int64_t begin = panel_begin(panel), rows = panel_begin(panel + 1) - begin;
+          const std::int64_t begin = g.panel_begin(s, panel), rows = g.panel_begin(s, panel + 1) - begin;
           const std::int64_t column = p.taps[std::size_t(q)].column;
           const Real columns(column, 1, s.w, s.o_w);
           const std::int64_t wide = columns.end - columns.begin;
           if (wide == 0) continue;
-          const T* const from = dy + n * p.y_image + (group * p.k + begin) * p.y_plane + columns.begin * p.y_column;
+          const T* const from =
+              dy + n * p.y_image + (share.group * p.k + begin) * p.y_plane + columns.begin * p.y_column;
           for (std::int64_t i = 0; i < s.o_h; ++i)
-            if (p.channels_last)
-              kernel.copy_rows(from + i * p.y_row, p.y_column, wide, rows, terms + i * wide * rows, rows);
-            else
-              kernel.transpose(from + i * p.y_row, p.y_plane, rows, wide, terms + i * wide * rows, rows);
+            turn(from + i * p.y_row, p.channels_last, p.y_plane, p.y_column, rows, wide, terms + i * wide * rows, rows);
           for (std::int64_t t = q; t < taps; t += s.k_w) {
             const std::int64_t row = p.taps[std::size_t(t)].row;
             const Real inside(row, 1, s.h, s.o_h);
@@ -175,12 +190,7 @@ bool zeros_go_unseen(const Correlation& p, const Conv2dShape& s, const T* dy) {
   const std::int64_t width = ceil_div(p.c, kernels<T>().lanes) * kernels<T>().lanes;
   if (!leaves_zeros_out<T>(p) || s.out_plane() < least_positions) return false;
   if (s.in_plane() * width * std::int64_t(sizeof(T)) > most_bytes) return false;
-  std::vector<char> finite(std::size_t(s.n), true);
-  const std::int64_t size = s.c_out * s.out_plane();
-  parallel_for(s.n, double(s.n * size), [&](std::int64_t n) {
-    finite[std::size_t(n)] = std::isfinite(kernels<T>().dot(dy + n * size, dy + n * size, T(0), size));
-  });
-  return std::find(finite.begin(), finite.end(), false) == finite.end();
+  return all_finite(dy, s.n, s.c_out * s.out_plane());
 }
 
 }  // namespace
@@ -213,34 +223,28 @@ void conv2d_backward_weight(const Conv2dShape& shape, Algorithm asked, const T* 
 
   const std::int64_t partial = g.partial_size(s);
   const Scratch<T> sums(std::size_t(g.slices * partial));
-  const auto panel_begin = [&](std::int64_t panel) { return s.c_out_group() * panel / g.panels; };
-  parallel_for(g.slices * s.groups * g.panel_runs, s.macs(), [&](std::int64_t unit) {
-    const std::int64_t run = unit % g.panel_runs, group = unit / g.panel_runs % s.groups,
-                       slice = unit / g.panel_runs / s.groups;
-    const std::int64_t panel0 = g.panels * run / g.panel_runs, panel1 = g.panels * (run + 1) / g.panel_runs;
-    const std::int64_t k0 = panel_begin(panel0), k1 = panel_begin(panel1);
+  parallel_for(shares(s, g), s.macs(), [&](std::int64_t unit) {
+    const Share share(s, g, unit);
+    const std::int64_t k0 = g.panel_begin(s, share.first_panel), k1 = g.panel_begin(s, share.last_panel);
     const std::int64_t turned_size = g.rows_of_block(s, g.block_h) * g.image_w * width;
     T* const turned = thread_workspace<T>(std::size_t(turned_size + g.block_h * s.o_w * (k1 - k0)));
     T* const packed = turned + turned_size;
     std::fill_n(turned, turned_size, T(0));
     bool add = false;
-    for (std::int64_t n = s.n * slice / g.slices; n < s.n * (slice + 1) / g.slices; ++n)
+    for (std::int64_t n = share.first_image; n < share.last_image; ++n)
       for (std::int64_t row0 = 0; row0 < s.o_h; row0 += g.block_h, add = true) {
         const std::int64_t h = std::min(g.block_h, s.o_h - row0), positions = h * s.o_w;
-        turn_input(p, s, g, x + n * p.x_image + group * p.c * p.x_plane, row0, h, turned);
-        for (std::int64_t panel = panel0; panel < panel1; ++panel) {
-          const std::int64_t begin = panel_begin(panel), rows = panel_begin(panel + 1) - begin;
-          const T* const from = dy + n * p.y_image + (group * p.k + begin) * p.y_plane + row0 * p.y_row;
+        turn_input(p, s, g, x + n * p.x_image + share.group * p.c * p.x_plane, row0, h, turned);
+        for (std::int64_t panel = share.first_panel; panel < share.last_panel; ++panel) {
+          const std::int64_t begin = g.panel_begin(s, panel), rows = g.panel_begin(s, panel + 1) - begin;
+          const T* const from = dy + n * p.y_image + (share.group * p.k + begin) * p.y_plane + row0 * p.y_row;
           T* const terms = packed + (begin - k0) * positions;
-          if (p.channels_last)
-            kernel.copy_rows(from, p.y_column, positions, rows, terms, rows);
-          else
-            kernel.transpose(from, p.y_plane, rows, positions, terms, rows);
+          turn(from, p.channels_last, p.y_plane, p.y_column, rows, positions, terms, rows);
           for (std::int64_t t = 0; t < taps; ++t) {
             const T* tap = turned + (t / s.k_w * s.dilation_h * g.image_w + t % s.k_w * s.dilation_w) * width;
             for (std::int64_t v = 0; v < width; v += g.vectors * lanes) {
               const std::int64_t vectors = std::min<std::int64_t>(g.vectors, (width - v) / lanes);
-              T* c = sums.data() + slice * partial + ((group * p.k + begin) * taps + t) * width + v;
+              T* c = sums.data() + share.slice * partial + ((share.group * p.k + begin) * taps + t) * width + v;
               kernel.tile[rows][vectors]({terms, tap + v, h, s.stride_h * g.image_w * width, s.o_w,
                                           position_offset.data(), c, taps * width, add, nullptr, false});
             }

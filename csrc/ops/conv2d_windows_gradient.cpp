@@ -9,12 +9,27 @@
 #include "../runtime/memory.h"
 #include "../runtime/parallel.h"
 #include "conv2d.h"
-#include "costs.h"
 #include "division.h"
 #include "window.h"
 
 namespace convnet {
 namespace {
+
+// Of each position's c channels with all weights, k of them: a 1x1 kernel's outputs.
+Correlation products_of(std::int64_t images, std::int64_t groups, std::int64_t c, std::int64_t k, std::int64_t h,
+                        std::int64_t w, bool channels_last) {
+  Correlation p{};
+  p.images = images;
+  p.groups = groups;
+  p.c = c;
+  p.k = k;
+  p.in_h = p.out_h = h;
+  p.in_w = p.out_w = w;
+  p.step_h = p.step_w = 1;
+  p.taps = {{0, 0, 0}};
+  p.lay_out(channels_last);
+  return p;
+}
 
 // Of overlapping windows: so many channels of dx at a time, of one image or, on small maps, of several
 template <class T>
@@ -60,17 +75,10 @@ void backward_input_of_windows(const Conv2dShape& s, Algorithm asked, const T* d
   const std::int64_t rows = ceil_div(s.o_h, ceil_div(s.o_h, wanted)), rest = s.o_h % rows;
   const std::int64_t chunks = ceil_div(s.o_h, rows);
   const auto pack_rows = [&](std::int64_t h) {
-    Correlation p{};
-    p.images = p.groups = p.step_h = p.step_w = 1;
-    p.c = s.c_out;
-    p.k = products_size;
-    p.in_h = p.out_h = h;
-    p.in_w = p.out_w = s.o_w;
-    p.taps = {{0, 0, 0}};
-    p.lay_out(s.channels_last);
+    Correlation p = products_of(1, 1, s.c_out, products_size, h, s.o_w, s.channels_last);
     if (!s.channels_last) p.x_plane = s.out_plane();
-    const Weights<T> products_of = {weight, 0, s.channels_last ? s.c_out : 1, s.channels_last ? 1 : p.k};
-    return pack_correlation(p, asked, products_of);
+    const Weights<T> weights = {weight, 0, s.channels_last ? s.c_out : 1, s.channels_last ? 1 : p.k};
+    return pack_correlation(p, asked, weights);
   };
   const std::unique_ptr<PackedCorrelation<T>> of_rows = pack_rows(rows), of_rest = rest ? pack_rows(rest) : nullptr;
   const std::int64_t dy_row = s.o_w * (s.channels_last ? s.c_out : 1);
@@ -123,16 +131,8 @@ void backward_input_of_overlapping_windows(const Conv2dShape& s, Algorithm asked
     return std::min(chunk.channels, s.c_in_group() - i * chunk.channels);
   };
   const auto pack_chunk = [&](std::int64_t images, std::int64_t i) {
-    Correlation p{};
-    p.images = images;
-    p.groups = s.groups;
-    p.step_h = p.step_w = 1;
-    p.c = s.c_out_group();
-    p.k = channels_of(i) * s.taps();
-    p.in_h = p.out_h = s.o_h;
-    p.in_w = p.out_w = s.o_w;
-    p.taps = {{0, 0, 0}};
-    p.lay_out(false);
+    const Correlation p =
+        products_of(images, s.groups, s.c_out_group(), channels_of(i) * s.taps(), s.o_h, s.o_w, false);
     const T* const from = weight + i * chunk.channels * s.taps();
     return pack_correlation<T>(p, asked, {from, s.c_out_group() * s.reduction(), 1, s.reduction()});
   };

@@ -69,6 +69,10 @@ double share_inside(const Correlation& problem);
 // serves, but on maps smaller than its tiles.
 template <class T>
 bool leaves_zeros_out(const Correlation& problem);
+// Whether nothing goes missing with them, for a zero times what is not finite is none: of so many rows, dense. May say
+// no to numbers whose squares are too large.
+template <class T>
+bool all_finite(const T* rows, std::int64_t count, std::int64_t size);
 
 // Outputs of one residue class of the stride, as the input gradient has them: the first one stands at y[first], in this
 // column.
